@@ -1,0 +1,575 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * cairn: a log-structured key-value store whose files are RocksDB's.
+ *
+ * This is the whole public interface of the engine. A database is a directory
+ * in the format of RocksDB 7.8.3: `ldb` and librocksdb open what cairn writes,
+ * cairn opens what they write. Only the default column family and the bytewise
+ * key order are supported.
+ *
+ * Results. Functions return 0 (CAIRN_OK), a positive answer (CAIRN_NOT_FOUND)
+ * or a negative failure. Results go through out parameters, which are left
+ * untouched on failure. cairn_errmsg() tells the last failure of the calling
+ * thread in words: file, offset, cause.
+ *
+ * Threads. A struct cairn_db and a struct cairn_snapshot may be used by any
+ * number of threads at once. A batch, an iterator and an options object belong
+ * to one thread at a time.
+ *
+ * Limits. Keys are at most 65535 bytes (the empty key is legal), values at
+ * most 1 GiB; both are checked when a batch is built.
+ */
+#ifndef CAIRN_H
+#define CAIRN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Everything below is exported from libcairn, and nothing else. */
+#pragma GCC visibility push(default)
+
+#define CAIRN_KEY_MAX	65535u
+#define CAIRN_VALUE_MAX (1u << 30)
+#define CAIRN_LEVELS	7
+
+/* ------------------------------------------------------------- results */
+
+enum cairn_code {
+	CAIRN_OK = 0,
+	CAIRN_NOT_FOUND = 1, /* the key or file is not there; an answer */
+
+	CAIRN_ECORRUPT = -1,	/* bytes on disk are not what they should be */
+	CAIRN_EIO = -2,		/* the system refused to read or write */
+	CAIRN_ENOSPC = -3,	/* disk full */
+	CAIRN_EINVAL = -4,	/* the caller asked for something impossible */
+	CAIRN_ENOTSUP = -5,	/* made by something cairn cannot honour */
+	CAIRN_EROFS = -6,	/* read-only, by option or after a failure */
+	CAIRN_EBUSY = -7,	/* held by another process, or still in use */
+	CAIRN_ETIMEDOUT = -8,	/* no answer in time */
+	CAIRN_EABORTED = -9,	/* cancelled, or a precondition did not hold */
+	CAIRN_ENOMEM = -10,	/* no memory */
+	CAIRN_EEXIST = -11,	/* already there */
+	CAIRN_ENOENT = -12,	/* a file or directory that must be there is not */
+	CAIRN_EACCES = -13,	/* permission denied */
+	CAIRN_EDQUOT = -14,	/* the store's own size limit */
+	CAIRN_EFORGOTTEN = -15, /* that revision is forgotten */
+	CAIRN_EFUTURE = -16,	/* that revision is not yet written */
+	CAIRN_EKIND = -17,	/* a database, but not of the kind asked for */
+};
+
+/* The name of a code in a word or two, e.g. "corruption". Never NULL. */
+const char *cairn_strerror(int code);
+
+/*
+ * The last failure of this thread in one line without a newline: the object
+ * (path, file, offset), what was wrong, the system's word for it. Valid until
+ * the next failing call of this thread. "" before the first failure.
+ */
+const char *cairn_errmsg(void);
+
+/* --------------------------------------------------------------- slices */
+
+/* Borrowed bytes. Who owns them and for how long is said at each use. */
+struct cairn_slice {
+	const uint8_t *data;
+	size_t len;
+};
+
+/* Bytes that stay put until released; see cairn_get(). */
+struct cairn_pinned {
+	struct cairn_slice value;
+	void (*release)(void *owner); /* NULL: nothing to release */
+	void *owner;
+};
+
+/* Give the bytes back. Safe on a zeroed struct, and twice. */
+static inline void cairn_pinned_release(struct cairn_pinned *p)
+{
+	if (p->release)
+		p->release(p->owner);
+	p->release = NULL;
+	p->owner = NULL;
+	p->value.data = NULL;
+	p->value.len = 0;
+}
+
+/* -------------------------------------------------------------- options */
+
+struct cairn_options;
+struct cairn_env;
+
+/* Defaults, or NULL when there is no memory. */
+struct cairn_options *cairn_options_new(void);
+void cairn_options_free(struct cairn_options *o);
+struct cairn_options *cairn_options_clone(const struct cairn_options *o);
+
+/*
+ * Set an option by name. Sizes take the suffixes K M G T (powers of 1024);
+ * booleans are true or false. CAIRN_EINVAL with the nearest name or the
+ * allowed values in cairn_errmsg() when the name or the value is not known.
+ *
+ *   create_if_missing      false  make the directory and an empty database
+ *   error_if_exists        false  fail when a database is already there
+ *   read_only              false  change not one byte; take no lock
+ *   paranoid_checks        false  verify every block when a table is opened
+ *   write_buffer_size      16M    memtable size
+ *   max_write_buffers      3      memtables in memory before writers wait
+ *   block_cache_size       64M    bytes of cached blocks
+ *   max_open_files         1000   table files kept open
+ *   block_size             4K     target size of a data block
+ *   block_restart_interval 16     keys between restart points
+ *   bloom_bits_per_key     10     0 writes no filters
+ *   base_level_size        64M    target of the first level below level 0
+ *   level_multiplier       10     ratio of the targets of two levels
+ *   target_file_size       4M     table size at the base level, doubling
+ *                                 with each level down to a cap of 64M
+ *   l0_compaction_trigger  4      level 0 sublevels that start a compaction
+ *   l0_slowdown            10     sublevels at which writers are slowed
+ *   l0_stop                16     sublevels at which writers wait
+ *   compression            default  none, snappy, zstd for all levels, or
+ *                                 default: snappy L0-L4, zstd L5-L6
+ *   zstd_level             1      level for zstd
+ *   max_background_jobs    2      compactions at once; flushes have a thread
+ *                                 of their own
+ *   auto_compactions       true   false: only cairn_compact_range()
+ *   bytes_per_sync         512K   start writeback of tables after this much
+ *   max_manifest_size      64M    start a new MANIFEST beyond this
+ */
+int cairn_options_set(struct cairn_options *o, const char *name,
+		      const char *value);
+
+/* The file system and clock; NULL is the real one. Borrowed. */
+void cairn_options_set_env(struct cairn_options *o, struct cairn_env *env);
+
+/*
+ * What the holder is, written into LOCK beside pid and time so that other
+ * processes can say who has the directory ("mount /mnt/app"). Copied.
+ */
+int cairn_options_set_lock_note(struct cairn_options *o, const char *note);
+
+/*
+ * Splits keys into a prefix and the rest, for prefix filters and
+ * cairn_iter_seek_prefix_ge(). prefix_len returns the length of key's prefix,
+ * or SIZE_MAX when key has none ("out of domain"). It must hold that the
+ * prefix of a prefix is itself, and that keys with one prefix are adjacent.
+ * The name is recorded in the tables; tables with another name are read
+ * without their prefix filters. Borrowed; must outlive the database.
+ */
+struct cairn_prefix_extractor {
+	const char *name;
+	void *ctx;
+	size_t (*prefix_len)(void *ctx, struct cairn_slice key);
+};
+void cairn_options_set_prefix_extractor(
+	struct cairn_options *o, const struct cairn_prefix_extractor *px);
+
+/*
+ * Decides during compaction which entries to drop. begin is called once per
+ * job and returns the job's state (NULL: this job is not filtered); drop is
+ * called for each live put in ascending key order, on one thread per job; end
+ * frees the state. Entries that a snapshot taken with cairn_snapshot_new() can
+ * see are not offered. A dropped entry leaves no tombstone: drop only keys
+ * that were put once, or whose older versions may safely reappear.
+ * Flushes are not filtered. Borrowed; must outlive the database.
+ */
+struct cairn_compaction_info {
+	int output_level;
+	bool manual;
+	/*
+	 * Whether a table outside this job's inputs, at any level, may hold a
+	 * key in [from, to).
+	 */
+	bool (*overlaps_outside)(const struct cairn_compaction_info *info,
+				 struct cairn_slice from,
+				 struct cairn_slice to);
+};
+struct cairn_compaction_filter {
+	const char *name;
+	void *ctx;
+	void *(*begin)(void *ctx, const struct cairn_compaction_info *info);
+	bool (*drop)(void *job, struct cairn_slice key,
+		     struct cairn_slice value);
+	void (*end)(void *job);
+};
+void cairn_options_set_compaction_filter(
+	struct cairn_options *o, const struct cairn_compaction_filter *f);
+
+/* --------------------------------------------------------------- events */
+
+enum cairn_event_kind {
+	CAIRN_EVENT_OPEN,
+	CAIRN_EVENT_CLOSE,
+	CAIRN_EVENT_FLUSH_BEGIN,
+	CAIRN_EVENT_FLUSH_END,
+	CAIRN_EVENT_COMPACTION_BEGIN,
+	CAIRN_EVENT_COMPACTION_END,
+	CAIRN_EVENT_TABLE_CREATED,
+	CAIRN_EVENT_TABLE_DELETED,
+	CAIRN_EVENT_WAL_CREATED,
+	CAIRN_EVENT_WAL_DELETED,
+	CAIRN_EVENT_MANIFEST_CREATED,
+	CAIRN_EVENT_STALL_BEGIN,
+	CAIRN_EVENT_STALL_END,
+	CAIRN_EVENT_BACKGROUND_ERROR,
+	CAIRN_EVENT_CORRUPTION,
+};
+
+/*
+ * One thing that happened. Fields that do not apply are 0 or NULL. Strings
+ * live during the callback only.
+ */
+struct cairn_event {
+	enum cairn_event_kind kind;
+	uint64_t time_us; /* wall clock, microseconds since 1970 */
+	uint64_t seq;	  /* 1, 2, 3 ... per database, no gaps */
+	uint64_t job;
+	uint64_t file_number;
+	int from_level;
+	int to_level;
+	int files_in;
+	int files_out;
+	uint64_t bytes_in;
+	uint64_t bytes_out;
+	uint64_t duration_us;
+	int code;	    /* the result, CAIRN_OK when good */
+	const char *reason; /* why a job was chosen, the cause of a stall */
+	const char *detail; /* the message of an error */
+};
+
+/* The lower-case name of an event kind, e.g. "flush_begin". */
+const char *cairn_event_name(enum cairn_event_kind kind);
+
+/* Called without locks held. Must not call back into the database. */
+struct cairn_listener {
+	void *ctx;
+	void (*event)(void *ctx, const struct cairn_event *e);
+};
+void cairn_options_set_listener(struct cairn_options *o,
+				const struct cairn_listener *l);
+
+/* ------------------------------------------------------------- database */
+
+struct cairn_db;
+
+/*
+ * Open the database in dir. On any failure nothing in dir has changed, except
+ * that with create_if_missing the directory itself may have been made.
+ *   CAIRN_ENOENT    no database there (and create_if_missing is off)
+ *   CAIRN_EEXIST    there is one, and error_if_exists is on
+ *   CAIRN_EBUSY     held by another process or by this one
+ *   CAIRN_ECORRUPT  damaged; the message names file and offset
+ *   CAIRN_ENOTSUP   needs something cairn does not have, named in the message
+ * Options are copied; what they borrow must stay.
+ */
+int cairn_open(const char *dir, const struct cairn_options *o,
+	       struct cairn_db **out);
+
+/*
+ * Wait for running background work, sync the WAL and close. CAIRN_EBUSY, and
+ * nothing done, while iterators or snapshots are open. Any other failure is
+ * reported after everything was released.
+ */
+int cairn_close(struct cairn_db *db);
+
+/* Who holds dir's LOCK. */
+struct cairn_holder {
+	long pid;
+	char note[4096]; /* contents of LOCK, "" when it has none */
+};
+
+/*
+ * CAIRN_OK and out filled when another process holds dir, CAIRN_NOT_FOUND when
+ * nobody does. Never creates LOCK.
+ */
+int cairn_lock_holder(const char *dir, struct cairn_holder *out);
+
+/* ---------------------------------------------------------------- writes */
+
+struct cairn_write_options {
+	bool sync;	  /* return after the WAL is on the disk */
+	bool no_slowdown; /* CAIRN_EBUSY rather than wait in a stall */
+	bool disable_wal; /* durable only after a flush */
+};
+
+/*
+ * A list of changes applied all or not at all, in order: later ones win.
+ * Building copies keys and values. Functions fail with CAIRN_EINVAL on keys
+ * and values over the limits and CAIRN_ENOMEM, and leave the batch as it was.
+ */
+struct cairn_batch;
+struct cairn_batch *cairn_batch_new(void);
+void cairn_batch_free(struct cairn_batch *b);
+void cairn_batch_clear(struct cairn_batch *b);
+int cairn_batch_put(struct cairn_batch *b, struct cairn_slice key,
+		    struct cairn_slice value);
+int cairn_batch_delete(struct cairn_batch *b, struct cairn_slice key);
+/* Number of changes, and bytes as they stand in the WAL. */
+uint32_t cairn_batch_count(const struct cairn_batch *b);
+size_t cairn_batch_bytes(const struct cairn_batch *b);
+
+/*
+ * Commit. When this returns CAIRN_OK the changes are visible to every later
+ * read, survive the death of the process, and with o->sync (or a later
+ * cairn_wal_sync()) a power cut, together with everything committed before
+ * them. o may be NULL. The batch can be cleared and used again. A failure of
+ * the WAL makes the database read-only: CAIRN_EROFS from then on.
+ */
+int cairn_write(struct cairn_db *db, const struct cairn_write_options *o,
+		struct cairn_batch *b);
+int cairn_put(struct cairn_db *db, const struct cairn_write_options *o,
+	      struct cairn_slice key, struct cairn_slice value);
+int cairn_delete(struct cairn_db *db, const struct cairn_write_options *o,
+		 struct cairn_slice key);
+
+/* Make everything committed before this call survive a power cut. */
+int cairn_wal_sync(struct cairn_db *db);
+
+/* ----------------------------------------------------------------- reads */
+
+struct cairn_snapshot;
+
+/* The present state, readable until released. NULL: no memory. */
+struct cairn_snapshot *cairn_snapshot_new(struct cairn_db *db);
+void cairn_snapshot_release(struct cairn_snapshot *s);
+uint64_t cairn_snapshot_seqno(const struct cairn_snapshot *s);
+
+struct cairn_read_options {
+	const struct cairn_snapshot *snapshot; /* NULL: now */
+	/* Iterators only: keys in [lower, upper). data NULL: no bound. The
+	 * bytes must stay while the iterator lives. */
+	struct cairn_slice lower;
+	struct cairn_slice upper;
+	bool no_fill_cache; /* leave the block cache as it is: for scans */
+};
+
+/*
+ * The value of key, without copying it: out->value stays valid until
+ * cairn_pinned_release(out), also after the key is overwritten. Release before
+ * closing the database. CAIRN_NOT_FOUND when there is none.
+ */
+int cairn_get(struct cairn_db *db, const struct cairn_read_options *o,
+	      struct cairn_slice key, struct cairn_pinned *out);
+
+/*
+ * Iterators walk a state frozen when they were made. Positioning calls return
+ * whether they stand on an entry; when not, cairn_iter_status() tells the end
+ * (CAIRN_OK) from a failure, which stays until the next absolute positioning.
+ * Key and value are valid until the next positioning call. An open iterator
+ * keeps old files and memtables alive: do not hold it for long.
+ *
+ * seek_prefix_ge goes to the first key >= key that has key's prefix (see
+ * cairn_prefix_extractor); it may skip tables by their filters, and next ends
+ * where the prefix ends. prev and last are not allowed after it.
+ */
+struct cairn_iter;
+int cairn_iter_new(struct cairn_db *db, const struct cairn_read_options *o,
+		   struct cairn_iter **out);
+void cairn_iter_free(struct cairn_iter *it);
+bool cairn_iter_first(struct cairn_iter *it);
+bool cairn_iter_last(struct cairn_iter *it);
+bool cairn_iter_seek_ge(struct cairn_iter *it, struct cairn_slice key);
+bool cairn_iter_seek_lt(struct cairn_iter *it, struct cairn_slice key);
+bool cairn_iter_seek_prefix_ge(struct cairn_iter *it, struct cairn_slice key);
+bool cairn_iter_next(struct cairn_iter *it);
+bool cairn_iter_prev(struct cairn_iter *it);
+bool cairn_iter_valid(const struct cairn_iter *it);
+struct cairn_slice cairn_iter_key(const struct cairn_iter *it);
+struct cairn_slice cairn_iter_value(const struct cairn_iter *it);
+int cairn_iter_status(const struct cairn_iter *it);
+
+/* ---------------------------------------------------------------- upkeep */
+
+/*
+ * Write all memtables to tables. With wait, return when they are installed and
+ * their logs are no longer needed; this is also the durability point of writes
+ * made with disable_wal.
+ */
+int cairn_flush(struct cairn_db *db, bool wait);
+
+/*
+ * Rewrite everything in [from, to) down to the last level, dropping what is
+ * deleted. data NULL: from the first key, to the end. Blocks until done; reads
+ * and writes go on. Returns CAIRN_EABORTED when *cancel becomes true (cancel
+ * may be NULL; it is polled) or the database closes; work so far stays.
+ */
+int cairn_compact_range(struct cairn_db *db, struct cairn_slice from,
+			struct cairn_slice to, const _Bool volatile *cancel);
+
+/* Return when no flush or compaction is running or due. */
+int cairn_wait_idle(struct cairn_db *db);
+
+/*
+ * After a background error: flush to new files, start a new WAL and MANIFEST,
+ * and let writes in again when all of that worked.
+ */
+int cairn_resume(struct cairn_db *db);
+
+/* The latched background error, CAIRN_OK when there is none. Copies its
+ * message into msg (may be NULL), cut at len with a NUL. */
+int cairn_background_error(struct cairn_db *db, char *msg, size_t len);
+
+/* --------------------------------------------------------------- metrics */
+
+struct cairn_level_metrics {
+	uint64_t files;
+	uint64_t size_bytes;
+	uint64_t target_bytes; /* 0: no target */
+	double score;	       /* 0: not eligible */
+	uint64_t sublevels;
+	uint64_t in_bytes; /* L0: WAL bytes; else input from levels above */
+	uint64_t read_bytes;
+	uint64_t flushed_bytes;
+	uint64_t compacted_bytes;
+	uint64_t moved_tables;
+	uint64_t moved_bytes;
+	char compression[8];
+};
+
+enum cairn_stall_state {
+	CAIRN_STALL_NONE,
+	CAIRN_STALL_SLOW,
+	CAIRN_STALL_STOPPED,
+};
+
+/* A latency distribution in microseconds since open. */
+struct cairn_latency {
+	uint64_t count;
+	uint64_t sum_us;
+	double p50_us;
+	double p99_us;
+	double p999_us;
+	uint64_t max_us;
+};
+
+/* One moment of the database. Counters (_total in the view) never go down. */
+struct cairn_metrics {
+	struct cairn_level_metrics level[CAIRN_LEVELS];
+	uint64_t seqno; /* last visible sequence number */
+	uint64_t next_file_number;
+
+	uint64_t memtable_bytes;
+	uint64_t memtable_count;
+	uint64_t memtable_max;
+	uint64_t memtable_zombie_bytes;
+
+	uint64_t wal_files;
+	uint64_t wal_bytes;
+	uint64_t wal_in_bytes;
+	uint64_t wal_written_bytes;
+	uint64_t wal_syncs;
+
+	uint64_t flushes;
+	uint64_t flush_running;
+	uint64_t flush_bytes;
+
+	uint64_t compactions;
+	uint64_t compactions_running;
+	uint64_t compactions_queued;
+	uint64_t compactions_failed;
+	uint64_t compaction_debt_bytes;
+	uint64_t compaction_in_progress_bytes;
+
+	enum cairn_stall_state stall_state;
+	char stall_cause[32]; /* "-" when none */
+	uint64_t stalls;
+	uint64_t stall_us;
+
+	uint64_t cache_capacity_bytes;
+	uint64_t cache_bytes;
+	uint64_t cache_hits;
+	uint64_t cache_misses;
+	uint64_t filter_checks;
+	uint64_t filter_negatives;
+	uint64_t filter_false_positives;
+
+	uint64_t tables_open;
+	uint64_t tables_zombie_bytes;
+	uint64_t tables_obsolete_bytes;
+
+	uint64_t iterators;
+	uint64_t oldest_iterator_us;
+	uint64_t snapshots;
+	uint64_t snapshot_pinned_keys;
+
+	uint64_t live_table_bytes;   /* tables of the current version */
+	uint64_t disk_usage_bytes;   /* every file of the database */
+	uint64_t disk_free_bytes;    /* of the file system below */
+	uint64_t estimated_entries;  /* in tables and memtables */
+
+	int background_error; /* a cairn_code */
+	uint64_t corruptions;
+	uint64_t error_latched_us; /* wall clock; 0: none */
+	uint64_t uptime_us;
+
+	struct cairn_latency get;
+	struct cairn_latency commit;
+	struct cairn_latency sync;
+};
+
+/* Takes the database mutex for a copy only; never waits for I/O. */
+void cairn_metrics_get(struct cairn_db *db, struct cairn_metrics *out);
+
+/* One running or queued background job, for people. */
+struct cairn_job {
+	uint64_t job;
+	bool running;
+	int from_level; /* -1: a flush */
+	int to_level;
+	int files;
+	uint64_t bytes;
+	uint64_t bytes_done;
+	uint64_t started_us; /* wall clock */
+	char kind[16];
+	char reason[64];
+};
+
+/* At most n jobs into out; returns how many there are. */
+size_t cairn_jobs(struct cairn_db *db, struct cairn_job *out, size_t n);
+
+/* One live table. Keys are user keys, owned by the list. */
+struct cairn_table_info {
+	int level;
+	uint64_t number;
+	uint64_t size_bytes;
+	uint64_t entries;   /* 0: not yet known */
+	uint64_t deletions; /* 0: not yet known */
+	uint64_t smallest_seqno;
+	uint64_t largest_seqno;
+	uint64_t job; /* the compaction it is in, 0: none */
+	struct cairn_slice smallest;
+	struct cairn_slice largest;
+	const char *path; /* of the file */
+};
+struct cairn_table_list {
+	struct cairn_table_info *tables;
+	size_t n;
+	void *owner; /* private */
+};
+
+/*
+ * The tables of one level, or of all for level -1, in level then file order.
+ * While the list is held the files stay on disk. Free with
+ * cairn_table_list_free() before closing.
+ */
+int cairn_tables(struct cairn_db *db, int level, struct cairn_table_list *out);
+void cairn_table_list_free(struct cairn_table_list *l);
+
+/* Verify every block of every live table. */
+int cairn_verify_checksums(struct cairn_db *db);
+
+/* RocksDB's version whose files cairn writes, and cairn's own. */
+#define CAIRN_ROCKSDB_VERSION "7.8.3"
+const char *cairn_version(void);
+
+#pragma GCC visibility pop
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The engine as a library for the layers above and the tests, and libcairn, the
+# same code with only the public symbols, for everybody else.
+noinst_LTLIBRARIES += libengine.la
+libengine_la_SOURCES = \
+	engine/cairn.h \
+	engine/base/buf.c \
+	engine/base/buf.h \
+	engine/base/coding.h \
+	engine/base/crc32c.c \
+	engine/base/crc32c.h \
+	engine/base/error.c \
+	engine/base/error.h \
+	engine/base/hash.c \
+	engine/base/hash.h \
+	engine/base/hist.c \
+	engine/base/hist.h \
+	engine/base/list.h \
+	engine/base/nearest.c \
+	engine/base/nearest.h \
+	engine/base/rng.h \
+	engine/base/slice.h \
+	engine/base/sync.h
+libengine_la_LIBADD = $(ZSTD_LIBS) $(XXHASH_LIBS) $(SNAPPY_LIBS) -lpthread
+
+lib_LTLIBRARIES += libcairn.la
+libcairn_la_SOURCES =
+libcairn_la_LIBADD = libengine.la
+libcairn_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 \
+	-export-symbols-regex '^cairn_'
+
+cairnincludedir = $(includedir)/cairn
+cairninclude_HEADERS = engine/cairn.h
+pkgconfigdir = $(libdir)/pkgconfig
+pkgconfig_DATA = engine/cairn.pc
