@@ -20,7 +20,21 @@ libengine_la_SOURCES = \
 	engine/base/nearest.h \
 	engine/base/rng.h \
 	engine/base/slice.h \
-	engine/base/sync.h
+	engine/base/sync.h \
+	engine/env/env.c \
+	engine/env/env.h \
+	engine/env/env_fault.c \
+	engine/env/env_fault.h \
+	engine/env/env_mem.c \
+	engine/env/env_mem.h \
+	engine/env/env_posix.c \
+	engine/env/lock_text.c \
+	engine/env/lock_text.h \
+	engine/env/mem_crash.c \
+	engine/env/mem_tree.c \
+	engine/env/mem_tree.h \
+	engine/env/pool.c \
+	engine/env/pool.h
 libengine_la_LIBADD = $(ZSTD_LIBS) $(XXHASH_LIBS) $(SNAPPY_LIBS) -lpthread
 
 lib_LTLIBRARIES += libcairn.la

@@ -23,10 +23,10 @@ uint32_t hash32(const void *data, size_t len, uint32_t seed)
 	switch (len) {
 	case 3:
 		h += sign_extend(p[2]) << 16;
-		/* fall through */
+		__attribute__((fallthrough));
 	case 2:
 		h += sign_extend(p[1]) << 8;
-		/* fall through */
+		__attribute__((fallthrough));
 	case 1:
 		h += sign_extend(p[0]);
 		h *= m;
