@@ -34,7 +34,28 @@ libengine_la_SOURCES = \
 	engine/env/mem_tree.c \
 	engine/env/mem_tree.h \
 	engine/env/pool.c \
-	engine/env/pool.h
+	engine/env/pool.h \
+	engine/kv/batch.c \
+	engine/kv/batch.h \
+	engine/kv/ikey.h \
+	engine/kv/iter.h \
+	engine/kv/kind.c \
+	engine/kv/kind.h \
+	engine/kv/merging_iter.c \
+	engine/kv/merging_iter.h \
+	engine/mem/arena.c \
+	engine/mem/arena.h \
+	engine/mem/key_index.c \
+	engine/mem/key_index.h \
+	engine/mem/memtable.c \
+	engine/mem/memtable.h \
+	engine/mem/skiplist.c \
+	engine/mem/skiplist.h \
+	engine/wal/reader.c \
+	engine/wal/reader.h \
+	engine/wal/record.h \
+	engine/wal/writer.c \
+	engine/wal/writer.h
 libengine_la_LIBADD = $(ZSTD_LIBS) $(XXHASH_LIBS) $(SNAPPY_LIBS) -lpthread
 
 lib_LTLIBRARIES += libcairn.la

@@ -1,6 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # One program per unit, in the folders of the units they test.
 if HAVE_CHECK
+check_LTLIBRARIES = libtestsupport.la
+libtestsupport_la_SOURCES = \
+	tests/support/bytes_file.h \
+	tests/support/runner.h \
+	tests/support/vector_iter.c \
+	tests/support/vector_iter.h
+libtestsupport_la_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 unit_tests = \
 	tests/engine/base/test_buf \
 	tests/engine/base/test_coding \
@@ -11,10 +18,17 @@ unit_tests = \
 	tests/engine/env/test_env_fault \
 	tests/engine/env/test_env_mem \
 	tests/engine/env/test_env_posix \
-	tests/engine/env/test_pool
+	tests/engine/env/test_pool \
+	tests/engine/kv/test_batch \
+	tests/engine/kv/test_ikey \
+	tests/engine/kv/test_kind \
+	tests/engine/kv/test_merging_iter \
+	tests/engine/mem/test_memtable \
+	tests/engine/mem/test_skiplist \
+	tests/engine/wal/test_log
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
-unit_ldadd = libengine.la $(CHECK_LIBS)
+unit_ldadd = libtestsupport.la libengine.la $(CHECK_LIBS)
 unit_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_engine_base_test_buf_CFLAGS = $(unit_cflags)
 tests_engine_base_test_buf_LDADD = $(unit_ldadd)
@@ -36,6 +50,22 @@ tests_engine_env_test_env_posix_CFLAGS = $(unit_cflags)
 tests_engine_env_test_env_posix_LDADD = $(unit_ldadd)
 tests_engine_env_test_pool_CFLAGS = $(unit_cflags)
 tests_engine_env_test_pool_LDADD = $(unit_ldadd)
+tests_engine_kv_test_batch_CFLAGS = $(unit_cflags)
+tests_engine_kv_test_batch_LDADD = $(unit_ldadd)
+tests_engine_kv_test_ikey_CFLAGS = $(unit_cflags)
+tests_engine_kv_test_ikey_LDADD = $(unit_ldadd)
+tests_engine_kv_test_kind_CFLAGS = $(unit_cflags)
+tests_engine_kv_test_kind_LDADD = $(unit_ldadd)
+tests_engine_kv_test_merging_iter_CFLAGS = $(unit_cflags)
+tests_engine_kv_test_merging_iter_LDADD = $(unit_ldadd)
+tests_engine_mem_test_memtable_CFLAGS = $(unit_cflags)
+tests_engine_mem_test_memtable_LDADD = $(unit_ldadd)
+tests_engine_mem_test_skiplist_CFLAGS = $(unit_cflags)
+tests_engine_mem_test_skiplist_LDADD = $(unit_ldadd)
+tests_engine_wal_test_log_CFLAGS = $(unit_cflags)
+tests_engine_wal_test_log_LDADD = $(unit_ldadd)
 endif
 
 AM_TESTS_ENVIRONMENT = CAIRN=$(abs_top_builddir)/cairn; export CAIRN;
+EXTRA_DIST += tests/data
+noinst_HEADERS += tests/engine/env/contract.h tests/support/runner.h

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A write batch as the bytes of its WAL record (RocksDB's write_batch.cc):
+ *
+ *   fixed64 sequence number of the first operation | fixed32 count |
+ *   { tag, body }*
+ *
+ * The public struct cairn_batch holds exactly these bytes, so committing copies
+ * nothing but the sequence number.
+ */
+#ifndef CAIRN_KV_BATCH_H
+#define CAIRN_KV_BATCH_H
+
+#include "engine/base/buf.h"
+#include "engine/kv/ikey.h"
+
+#define BATCH_HEADER_LEN 12
+
+struct cairn_batch {
+	struct buf bytes; /* header included, from creation on */
+	uint32_t count;	  /* as in the header */
+};
+
+/* Write the sequence number of the first operation into the header. */
+void batch_set_seqno(struct cairn_batch *b, uint64_t seqno);
+
+static inline uint64_t batch_bytes_seqno(struct cairn_slice bytes)
+{
+	return load_le64(bytes.data);
+}
+
+static inline uint32_t batch_bytes_count(struct cairn_slice bytes)
+{
+	return load_le32(bytes.data + 8);
+}
+
+/* One operation of a batch. */
+struct batch_op {
+	uint8_t kind;	 /* enum ikey_kind; KIND_LOG_DATA consumes no seqno */
+	uint32_t family; /* column family, 0 the default one */
+	struct cairn_slice key;
+	struct cairn_slice value; /* put, merge; end key of a range delete */
+};
+
+/* Walks the operations of a batch; ops borrow from the bytes. */
+struct batch_reader {
+	struct cairn_slice rest;
+};
+
+/* CAIRN_ECORRUPT when bytes are shorter than a header. */
+MUST_CHECK int batch_reader_init(struct batch_reader *r,
+				 struct cairn_slice bytes);
+
+/*
+ * CAIRN_OK and *op, CAIRN_NOT_FOUND at the end, CAIRN_ECORRUPT for bytes that
+ * are no operation, CAIRN_ENOTSUP, naming it, for one that cairn must not
+ * ignore: transactions, blob indexes, wide columns. No-ops are skipped.
+ */
+MUST_CHECK int batch_reader_next(struct batch_reader *r, struct batch_op *op);
+
+/*
+ * Check a batch that was read from a log: every operation parses and their
+ * number is the header's count. Results as above.
+ */
+MUST_CHECK int batch_validate(struct cairn_slice bytes);
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The iterator over internal keys that every source of entries implements:
+ * memtables, blocks, tables, levels, and the merge of many.
+ *
+ * Where it stands is in plain fields, so that reading costs no call. After a
+ * positioning call either valid is set and key and value are those of the
+ * entry, or valid is clear and status tells the end (CAIRN_OK) from a failure.
+ * A failure stays until the next absolute positioning (first, last, seek).
+ * key and value borrow from the source: they live until the next positioning
+ * call or close.
+ */
+#ifndef CAIRN_KV_ITER_H
+#define CAIRN_KV_ITER_H
+
+#include "engine/kv/ikey.h"
+
+struct iter_ops;
+
+struct iter {
+	const struct iter_ops *ops;
+	bool valid;
+	int status;
+	struct ikey key;
+	struct cairn_slice value;
+};
+
+struct iter_ops {
+	void (*first)(struct iter *it);
+	void (*last)(struct iter *it);
+	void (*seek_ge)(struct iter *it, const struct ikey *target);
+	void (*seek_lt)(struct iter *it, const struct ikey *target);
+	/*
+	 * As seek_ge, for a caller that only wants keys that start with
+	 * prefix, which is target's prefix by the prefix extractor: a source
+	 * may say "none" by its filter. NULL: same as seek_ge. Only next may
+	 * follow.
+	 */
+	void (*seek_prefix_ge)(struct iter *it, const struct ikey *target,
+			       struct cairn_slice prefix);
+	/* Only when valid. */
+	void (*next)(struct iter *it);
+	void (*prev)(struct iter *it);
+	/* Frees the iterator. */
+	void (*close)(struct iter *it);
+};
+
+static inline void iter_first(struct iter *it)
+{
+	it->ops->first(it);
+}
+
+static inline void iter_last(struct iter *it)
+{
+	it->ops->last(it);
+}
+
+/* First entry >= *target. */
+static inline void iter_seek_ge(struct iter *it, const struct ikey *target)
+{
+	it->ops->seek_ge(it, target);
+}
+
+/* Last entry < *target. */
+static inline void iter_seek_lt(struct iter *it, const struct ikey *target)
+{
+	it->ops->seek_lt(it, target);
+}
+
+static inline void iter_seek_prefix_ge(struct iter *it,
+				       const struct ikey *target,
+				       struct cairn_slice prefix)
+{
+	if (it->ops->seek_prefix_ge)
+		it->ops->seek_prefix_ge(it, target, prefix);
+	else
+		it->ops->seek_ge(it, target);
+}
+
+static inline void iter_next(struct iter *it)
+{
+	it->ops->next(it);
+}
+
+static inline void iter_prev(struct iter *it)
+{
+	it->ops->prev(it);
+}
+
+/* NULL is allowed. */
+static inline void iter_close(struct iter *it)
+{
+	if (it)
+		it->ops->close(it);
+}
+
+#endif

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The child that stands on the merged position is kept outside of a binary
+ * heap of the others, whose root is therefore the runner-up: while the child
+ * in front stays ahead of it, a step costs one comparison and moves nothing.
+ * Most comparisons are settled by the first eight bytes of the user key, kept
+ * beside the pointer.
+ */
+#include "engine/kv/merging_iter.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "engine/base/error.h"
+
+struct child {
+	struct iter *it;
+	uint64_t prefix; /* of its present user key, as a big-endian number */
+};
+
+struct merging_iter {
+	struct iter base;
+	bool reverse;
+	struct child front; /* only when base.valid */
+	/* Valid children but the front one; [0] comes next in the direction. */
+	struct child *heap;
+	size_t n_heap;
+	size_t n;
+	struct iter *children[];
+};
+
+static uint64_t key_prefix(struct cairn_slice key)
+{
+	uint8_t bytes[8] = { 0 };
+
+	if (key.len >= sizeof(bytes))
+		return load_be64(key.data);
+	/* Zeros make a short key equal to longer ones at worst, never greater
+	 * than one that it is a prefix of. */
+	if (key.len)
+		memcpy(bytes, key.data, key.len);
+	return load_be64(bytes);
+}
+
+static struct child child_of(struct iter *it)
+{
+	return (struct child){ it, key_prefix(it->key.user_key) };
+}
+
+/* Whether a comes before b in the present direction. */
+static bool child_before(const struct merging_iter *m, const struct child *a,
+			 const struct child *b)
+{
+	int c;
+
+	if (a->prefix != b->prefix)
+		return (a->prefix < b->prefix) != m->reverse;
+	c = ikey_cmp(&a->it->key, &b->it->key);
+	return m->reverse ? c > 0 : c < 0;
+}
+
+static void heap_sift_down(struct merging_iter *m, size_t i)
+{
+	struct child moving = m->heap[i];
+
+	for (;;) {
+		size_t kid = 2 * i + 1;
+
+		if (kid >= m->n_heap)
+			break;
+		if (kid + 1 < m->n_heap &&
+		    child_before(m, &m->heap[kid + 1], &m->heap[kid]))
+			kid++;
+		if (!child_before(m, &m->heap[kid], &moving))
+			break;
+		m->heap[i] = m->heap[kid];
+		i = kid;
+	}
+	m->heap[i] = moving;
+}
+
+static struct child heap_pop(struct merging_iter *m)
+{
+	struct child root = m->heap[0];
+
+	m->heap[0] = m->heap[--m->n_heap];
+	if (m->n_heap > 1)
+		heap_sift_down(m, 0);
+	return root;
+}
+
+static void fail(struct merging_iter *m, int status)
+{
+	m->base.valid = false;
+	m->base.status = status;
+}
+
+static void show_front(struct merging_iter *m)
+{
+	m->base.valid = true;
+	m->base.key = m->front.it->key;
+	m->base.value = m->front.it->value;
+}
+
+/* All children have just been positioned for the present direction. */
+static void rebuild(struct merging_iter *m)
+{
+	m->base.valid = false;
+	m->base.status = CAIRN_OK;
+	m->n_heap = 0;
+	for (size_t i = 0; i < m->n; i++) {
+		struct iter *it = m->children[i];
+
+		if (it->valid) {
+			m->heap[m->n_heap++] = child_of(it);
+		} else if (it->status) {
+			fail(m, it->status);
+			return;
+		}
+	}
+	if (m->n_heap == 0)
+		return;
+	for (size_t i = m->n_heap / 2; i-- > 0;)
+		heap_sift_down(m, i);
+	m->front = heap_pop(m);
+	show_front(m);
+}
+
+/* The front child has moved one step in the present direction. */
+static void advance(struct merging_iter *m)
+{
+	struct iter *it = m->front.it;
+
+	if (it->valid) {
+		m->front.prefix = key_prefix(it->key.user_key);
+		if (m->n_heap && child_before(m, &m->heap[0], &m->front)) {
+			struct child was = m->front;
+
+			m->front = m->heap[0];
+			m->heap[0] = was;
+			heap_sift_down(m, 0);
+		}
+	} else if (it->status) {
+		fail(m, it->status);
+		return;
+	} else if (m->n_heap) {
+		m->front = heap_pop(m);
+	} else {
+		m->base.valid = false;
+		return;
+	}
+	show_front(m);
+}
+
+static void merging_first(struct iter *base)
+{
+	struct merging_iter *m = (struct merging_iter *)base;
+
+	m->reverse = false;
+	for (size_t i = 0; i < m->n; i++)
+		iter_first(m->children[i]);
+	rebuild(m);
+}
+
+static void merging_last(struct iter *base)
+{
+	struct merging_iter *m = (struct merging_iter *)base;
+
+	m->reverse = true;
+	for (size_t i = 0; i < m->n; i++)
+		iter_last(m->children[i]);
+	rebuild(m);
+}
+
+static void merging_seek_ge(struct iter *base, const struct ikey *target)
+{
+	struct merging_iter *m = (struct merging_iter *)base;
+
+	m->reverse = false;
+	for (size_t i = 0; i < m->n; i++)
+		iter_seek_ge(m->children[i], target);
+	rebuild(m);
+}
+
+static void merging_seek_lt(struct iter *base, const struct ikey *target)
+{
+	struct merging_iter *m = (struct merging_iter *)base;
+
+	m->reverse = true;
+	for (size_t i = 0; i < m->n; i++)
+		iter_seek_lt(m->children[i], target);
+	rebuild(m);
+}
+
+static void merging_seek_prefix_ge(struct iter *base, const struct ikey *target,
+				   struct cairn_slice prefix)
+{
+	struct merging_iter *m = (struct merging_iter *)base;
+
+	m->reverse = false;
+	for (size_t i = 0; i < m->n; i++)
+		iter_seek_prefix_ge(m->children[i], target, prefix);
+	rebuild(m);
+}
+
+/*
+ * Turn round on the present entry: every other child goes to its neighbour of
+ * that entry on the other side, whether it had an entry left or not. The front
+ * child is last, because the key is in its memory.
+ */
+static void turn_round(struct merging_iter *m)
+{
+	struct iter *front = m->front.it;
+	struct ikey here = m->base.key;
+
+	m->reverse = !m->reverse;
+	for (size_t i = 0; i < m->n; i++) {
+		struct iter *it = m->children[i];
+
+		if (it == front)
+			continue;
+		if (m->reverse)
+			iter_seek_lt(it, &here);
+		else
+			iter_seek_ge(it, &here);
+	}
+	if (m->reverse)
+		iter_prev(front);
+	else
+		iter_next(front);
+	rebuild(m);
+}
+
+static void merging_next(struct iter *base)
+{
+	struct merging_iter *m = (struct merging_iter *)base;
+
+	assert(base->valid);
+	if (m->reverse) {
+		turn_round(m);
+		return;
+	}
+	iter_next(m->front.it);
+	advance(m);
+}
+
+static void merging_prev(struct iter *base)
+{
+	struct merging_iter *m = (struct merging_iter *)base;
+
+	assert(base->valid);
+	if (!m->reverse) {
+		turn_round(m);
+		return;
+	}
+	iter_prev(m->front.it);
+	advance(m);
+}
+
+static void merging_close(struct iter *base)
+{
+	struct merging_iter *m = (struct merging_iter *)base;
+
+	for (size_t i = 0; i < m->n; i++)
+		iter_close(m->children[i]);
+	free(m->heap);
+	free(m);
+}
+
+static const struct iter_ops merging_ops = {
+	.first = merging_first,
+	.last = merging_last,
+	.seek_ge = merging_seek_ge,
+	.seek_lt = merging_seek_lt,
+	.seek_prefix_ge = merging_seek_prefix_ge,
+	.next = merging_next,
+	.prev = merging_prev,
+	.close = merging_close,
+};
+
+int merging_iter_new(struct iter **children, size_t n, struct iter **out)
+{
+	struct merging_iter *m;
+
+	if (n == 1) {
+		*out = children[0];
+		return CAIRN_OK;
+	}
+	m = calloc(1, sizeof(*m) + n * sizeof(m->children[0]));
+	if (m)
+		m->heap = malloc((n ? n : 1) * sizeof(m->heap[0]));
+	if (!m || !m->heap) {
+		for (size_t i = 0; i < n; i++)
+			iter_close(children[i]);
+		free(m);
+		return error_nomem();
+	}
+	m->base.ops = &merging_ops;
+	m->n = n;
+	if (n)
+		memcpy(m->children, children, n * sizeof(m->children[0]));
+	*out = &m->base;
+	return CAIRN_OK;
+}

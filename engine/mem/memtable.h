@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The sorted table in memory that takes writes before they go to a file: a
+ * skiplist over an arena of fixed size, addressed by 32-bit offsets.
+ *
+ * Any number of threads may insert and read at once, without locks. Two
+ * counts govern its life: references keep the memory (readers, the read state,
+ * the flush queue); writer references say that batches may still be inserted:
+ * the commit path holds one while the memtable is the mutable one, plus one
+ * per batch in flight. It may be flushed when there are no writer references.
+ */
+#ifndef CAIRN_MEM_MEMTABLE_H
+#define CAIRN_MEM_MEMTABLE_H
+
+#include "engine/kv/ikey.h"
+#include "engine/kv/iter.h"
+
+struct memtable;
+
+/*
+ * A memtable whose arena holds capacity bytes (at most 4 GiB - 64 KiB), with
+ * one reference and one writer reference. log_number is the WAL that its first
+ * batch is in.
+ */
+MUST_CHECK int memtable_new(size_t capacity, uint64_t log_number,
+			    struct memtable **out);
+void memtable_ref(struct memtable *m);
+void memtable_unref(struct memtable *m); /* NULL is allowed */
+
+uint64_t memtable_log_number(const struct memtable *m);
+
+/*
+ * Upper bound of the arena bytes that a batch takes: the space to reserve
+ * for it, from batch bytes and count.
+ */
+size_t memtable_batch_cost(size_t batch_bytes, uint32_t count);
+
+/*
+ * Reserve cost bytes and take a writer reference, or return false when the
+ * arena is too full. One thread at a time (the commit mutex).
+ */
+bool memtable_reserve(struct memtable *m, size_t cost);
+
+/*
+ * Insert the operations of a validated batch whose header holds its sequence
+ * number; the i-th counted operation gets seqno + i. Space must have been
+ * reserved, so this cannot run out of memory. CAIRN_ENOTSUP for an operation
+ * that the memtable cannot hold. Column families other than 0 are skipped but
+ * consume their sequence numbers.
+ */
+MUST_CHECK int memtable_apply(struct memtable *m, struct cairn_slice batch);
+
+void memtable_writer_unref(struct memtable *m);
+bool memtable_has_writers(const struct memtable *m);
+
+/*
+ * The newest version of user_key with seqno <= snapshot: CAIRN_OK with its
+ * trailer and value (which live as long as the memtable), or CAIRN_NOT_FOUND.
+ */
+int memtable_get(const struct memtable *m, struct cairn_slice user_key,
+		 uint64_t snapshot, uint64_t *trailer,
+		 struct cairn_slice *value);
+
+/* An iterator over all entries. Takes a reference. */
+MUST_CHECK int memtable_iter_new(struct memtable *m, struct iter **out);
+
+/* Bytes of the arena in use, reserved ones included; its whole size. */
+size_t memtable_bytes(const struct memtable *m);
+size_t memtable_capacity(const struct memtable *m);
+uint64_t memtable_entries(const struct memtable *m);
+bool memtable_empty(const struct memtable *m);
+/* Lowest and highest seqno inserted; only when not empty. */
+uint64_t memtable_smallest_seqno(const struct memtable *m);
+uint64_t memtable_largest_seqno(const struct memtable *m);
+
+#endif
