@@ -55,7 +55,42 @@ libengine_la_SOURCES = \
 	engine/wal/reader.h \
 	engine/wal/record.h \
 	engine/wal/writer.c \
-	engine/wal/writer.h
+	engine/wal/writer.h \
+	engine/table/block.c \
+	engine/table/block.h \
+	engine/table/block_builder.c \
+	engine/table/block_builder.h \
+	engine/table/block_cache.c \
+	engine/table/block_cache.h \
+	engine/table/block_cache_pin.h \
+	engine/table/block_reader.c \
+	engine/table/block_reader.h \
+	engine/table/bloom.c \
+	engine/table/bloom.h \
+	engine/table/compress.c \
+	engine/table/compress.h \
+	engine/table/filter.c \
+	engine/table/filter.h \
+	engine/table/format.c \
+	engine/table/format.h \
+	engine/table/index.c \
+	engine/table/index.h \
+	engine/table/pin.h \
+	engine/table/prefix.h \
+	engine/table/props.c \
+	engine/table/props.h \
+	engine/table/props_block.h \
+	engine/table/table.c \
+	engine/table/table.h \
+	engine/table/table_cache.c \
+	engine/table/table_cache.h \
+	engine/table/table_get.c \
+	engine/table/table_iter.c \
+	engine/table/table_load.c \
+	engine/table/table_priv.h \
+	engine/table/table_verify.c \
+	engine/table/table_writer.c \
+	engine/table/table_writer.h
 libengine_la_LIBADD = $(ZSTD_LIBS) $(XXHASH_LIBS) $(SNAPPY_LIBS) -lpthread
 
 lib_LTLIBRARIES += libcairn.la

@@ -25,11 +25,22 @@ unit_tests = \
 	tests/engine/kv/test_merging_iter \
 	tests/engine/mem/test_memtable \
 	tests/engine/mem/test_skiplist \
+	tests/engine/table/test_block \
+	tests/engine/table/test_block_cache \
+	tests/engine/table/test_bloom \
+	tests/engine/table/test_compress \
+	tests/engine/table/test_format \
+	tests/engine/table/test_index \
+	tests/engine/table/test_props \
+	tests/engine/table/test_table \
+	tests/engine/table/test_table_cache \
+	tests/engine/table/test_table_foreign \
+	tests/engine/table/test_table_golden \
 	tests/engine/wal/test_log
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
 unit_ldadd = libtestsupport.la libengine.la $(CHECK_LIBS)
-unit_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS)
+unit_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS) -Wno-format-truncation
 tests_engine_base_test_buf_CFLAGS = $(unit_cflags)
 tests_engine_base_test_buf_LDADD = $(unit_ldadd)
 tests_engine_base_test_coding_CFLAGS = $(unit_cflags)
@@ -62,10 +73,32 @@ tests_engine_mem_test_memtable_CFLAGS = $(unit_cflags)
 tests_engine_mem_test_memtable_LDADD = $(unit_ldadd)
 tests_engine_mem_test_skiplist_CFLAGS = $(unit_cflags)
 tests_engine_mem_test_skiplist_LDADD = $(unit_ldadd)
+tests_engine_table_test_block_CFLAGS = $(unit_cflags)
+tests_engine_table_test_block_LDADD = $(unit_ldadd)
+tests_engine_table_test_block_cache_CFLAGS = $(unit_cflags)
+tests_engine_table_test_block_cache_LDADD = $(unit_ldadd)
+tests_engine_table_test_bloom_CFLAGS = $(unit_cflags)
+tests_engine_table_test_bloom_LDADD = $(unit_ldadd)
+tests_engine_table_test_compress_CFLAGS = $(unit_cflags)
+tests_engine_table_test_compress_LDADD = $(unit_ldadd)
+tests_engine_table_test_format_CFLAGS = $(unit_cflags)
+tests_engine_table_test_format_LDADD = $(unit_ldadd)
+tests_engine_table_test_index_CFLAGS = $(unit_cflags)
+tests_engine_table_test_index_LDADD = $(unit_ldadd)
+tests_engine_table_test_props_CFLAGS = $(unit_cflags)
+tests_engine_table_test_props_LDADD = $(unit_ldadd)
+tests_engine_table_test_table_CFLAGS = $(unit_cflags)
+tests_engine_table_test_table_LDADD = $(unit_ldadd)
+tests_engine_table_test_table_cache_CFLAGS = $(unit_cflags)
+tests_engine_table_test_table_cache_LDADD = $(unit_ldadd)
+tests_engine_table_test_table_foreign_CFLAGS = $(unit_cflags)
+tests_engine_table_test_table_foreign_LDADD = $(unit_ldadd)
+tests_engine_table_test_table_golden_CFLAGS = $(unit_cflags)
+tests_engine_table_test_table_golden_LDADD = $(unit_ldadd)
 tests_engine_wal_test_log_CFLAGS = $(unit_cflags)
 tests_engine_wal_test_log_LDADD = $(unit_ldadd)
 endif
 
 AM_TESTS_ENVIRONMENT = CAIRN=$(abs_top_builddir)/cairn; export CAIRN;
 EXTRA_DIST += tests/data
-noinst_HEADERS += tests/engine/env/contract.h tests/support/runner.h
+noinst_HEADERS += tests/engine/env/contract.h tests/engine/table/table_support.h tests/support/runner.h

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * An open table file (sstable) in RocksDB's block-based format, footer versions
+ * 0 to 5. Immutable, so every function may be called by any number of threads.
+ *
+ * Index, filter and properties are read at open; data blocks when needed, each
+ * verified by its checksum when it comes from the disk.
+ */
+#ifndef CAIRN_TABLE_TABLE_H
+#define CAIRN_TABLE_TABLE_H
+
+#include <stdatomic.h>
+
+#include "engine/env/env.h"
+#include "engine/kv/iter.h"
+#include "engine/table/block_cache.h"
+#include "engine/table/props.h"
+
+struct table;
+
+/* Counters of all tables of one database. */
+struct table_stats {
+	_Atomic uint64_t filter_checks;
+	_Atomic uint64_t filter_negatives;
+	_Atomic uint64_t filter_false_positives;
+	_Atomic uint64_t corruptions;
+};
+
+struct table_read_options {
+	struct block_cache *cache;                   /* NULL: none */
+	const struct cairn_prefix_extractor *prefix; /* NULL: none */
+	struct table_stats *stats;                   /* NULL: not counted */
+	/* Read every block and verify it when the table is opened. */
+	bool verify_at_open;
+	/*
+	 * The largest sequence number that the MANIFEST gives the file, if
+	 * known. The entries of an ingested table all have it, while the table
+	 * says 0; one is refused when neither knows its number.
+	 */
+	bool seqno_known;
+	uint64_t seqno;
+};
+
+/*
+ * Open a table. Takes f over, also on failure. path is for messages, copied.
+ * size must be the file's (CAIRN_ECORRUPT otherwise). opts is copied; what it
+ * points to must outlive the table.
+ * CAIRN_ECORRUPT, CAIRN_ENOTSUP (newer format, foreign comparator, codec that
+ * is missing, range tombstones, ...), CAIRN_EIO, CAIRN_ENOMEM.
+ */
+MUST_CHECK int table_open(struct rfile *f, const char *path,
+			  uint64_t file_number, uint64_t size,
+			  const struct table_read_options *opts,
+			  struct table **out);
+void table_close(struct table *t); /* NULL is allowed */
+
+const struct table_props *table_props(const struct table *t);
+
+/*
+ * The newest version of user_key with seqno <= snapshot. CAIRN_OK: *trailer is
+ * set and value pinned; CAIRN_NOT_FOUND. The filter is asked first.
+ */
+MUST_CHECK int table_get(struct table *t, struct cairn_slice user_key,
+			 uint64_t snapshot, bool fill_cache, uint64_t *trailer,
+			 struct cairn_pinned *value);
+
+/* How an iterator is going to be used. */
+enum table_scan {
+	TABLE_SCAN_CACHED,  /* blocks go through the cache */
+	TABLE_SCAN_NO_FILL, /* look in the cache, add nothing to it */
+	TABLE_SCAN_BULK,    /* compaction: as above, with large reads ahead */
+};
+
+/* The table must stay open while the iterator lives. */
+MUST_CHECK int table_iter_new(struct table *t, enum table_scan scan,
+			      struct iter **out);
+
+/* Read and verify every block; CAIRN_ECORRUPT for the first bad one. */
+MUST_CHECK int table_verify(struct table *t);
+
+/* Bytes of memory held by the open table besides cached blocks. */
+size_t table_memory(const struct table *t);
+
+#endif

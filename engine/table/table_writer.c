@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "engine/table/table_writer.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "engine/base/error.h"
+#include "engine/table/block_builder.h"
+#include "engine/table/compress.h"
+#include "engine/table/filter.h"
+#include "engine/table/format.h"
+#include "engine/table/index.h"
+#include "engine/table/props_block.h"
+
+/* Bytes gathered before they go to the file. */
+#define BUFFER_LEN (256u << 10)
+/* A block that is nine tenths full is closed when an entry does not fit. */
+#define FULL_PARTS 9u
+#define FULL_OF    10u
+#define NO_NAME    "nullptr"
+#define COMPARATOR "leveldb.BytewiseComparator"
+
+struct table_writer {
+	struct wfile *file;
+	char *path;
+	struct table_write_options opts;
+	int failed; /* the first failure; nothing works after it */
+
+	/* Of the file: offset is where the next block goes. */
+	struct buf pending;
+	uint64_t offset;
+	uint64_t written;
+	uint64_t hinted;
+
+	struct block_builder data;
+	struct compressor compressor;
+	struct index_builder index;
+	struct filter_builder filter;
+	struct table_props props;
+
+	/* The last block, until the key that follows it is known. */
+	bool has_closed;
+	struct block_handle closed;
+
+	struct buf first_key; /* internal keys */
+	struct buf last_key;
+	uint64_t smallest_seqno;
+	uint64_t largest_seqno;
+};
+
+static int set_name(char **to, const char *name)
+{
+	char *s = strdup(name);
+
+	if (!s)
+		return error_nomem();
+	free(*to);
+	*to = s;
+	return CAIRN_OK;
+}
+
+static int init_props(struct table_writer *w)
+{
+	struct table_props *p = &w->props;
+	const struct cairn_prefix_extractor *px = w->opts.prefix;
+	int err = table_props_init(p);
+
+	if (!err)
+		err = set_name(&p->comparator, COMPARATOR);
+	if (!err)
+		err = set_name(&p->compression, codec_property(w->opts.codec));
+	if (!err)
+		err = set_name(&p->merge_operator, NO_NAME);
+	if (!err)
+		err = set_name(&p->prefix_extractor, px ? px->name : NO_NAME);
+	if (!err && w->filter.millibits)
+		err = set_name(&p->filter_policy, FILTER_POLICY_NAME);
+	p->index_type = TABLE_INDEX_BINARY;
+	p->index_value_is_delta = true;
+	p->whole_key_filtering = true;
+	p->prefix_filtering = px != NULL;
+	p->creation_time = w->opts.creation_time;
+	p->file_creation_time = w->opts.creation_time;
+	p->oldest_key_time = w->opts.creation_time;
+	return err;
+}
+
+int table_writer_new(struct wfile *f, const char *path,
+		     const struct table_write_options *opts,
+		     struct table_writer **out)
+{
+	struct table_writer *w = calloc(1, sizeof(*w));
+	int err;
+
+	if (!w)
+		return error_nomem();
+	w->file = f;
+	w->opts = *opts;
+	w->smallest_seqno = SEQNO_MAX;
+	block_builder_init(&w->data, opts->restart_interval);
+	filter_builder_init(&w->filter, opts->bloom_bits_per_key, opts->prefix);
+	w->path = strdup(path);
+	err = w->path ? init_props(w) : error_nomem();
+	if (!err)
+		err = compressor_init(&w->compressor, opts->codec,
+				      opts->zstd_level);
+	if (!err)
+		err = buf_reserve(&w->pending, BUFFER_LEN);
+	if (err)
+		table_writer_free(w);
+	else
+		*out = w;
+	return err;
+}
+
+void table_writer_free(struct table_writer *w)
+{
+	if (!w)
+		return;
+	buf_fini(&w->pending);
+	block_builder_fini(&w->data);
+	compressor_fini(&w->compressor);
+	index_builder_fini(&w->index);
+	filter_builder_fini(&w->filter);
+	table_props_fini(&w->props);
+	buf_fini(&w->first_key);
+	buf_fini(&w->last_key);
+	free(w->path);
+	free(w);
+}
+
+/* ---------------------------------------------------------------- output */
+
+/* Hand what is pending to the file. */
+static int flush_pending(struct table_writer *w)
+{
+	struct buf *b = &w->pending;
+	int err;
+
+	if (!b->len)
+		return CAIRN_OK;
+	err = wfile_append(w->file, b->data, b->len);
+	if (err)
+		return err;
+	w->written += b->len;
+	buf_clear(b);
+	if (w->opts.bytes_per_sync &&
+	    w->written - w->hinted >= w->opts.bytes_per_sync) {
+		wfile_flush_hint(w->file, w->hinted, w->written - w->hinted);
+		w->hinted = w->written;
+	}
+	return CAIRN_OK;
+}
+
+/* Append bytes, around the buffer when they are many. */
+static int put_bytes(struct table_writer *w, const uint8_t *p, size_t len)
+{
+	struct buf *b = &w->pending;
+	int err = CAIRN_OK;
+
+	if (b->len + len > BUFFER_LEN)
+		err = flush_pending(w);
+	if (err)
+		return err;
+	w->offset += len;
+	if (len <= BUFFER_LEN)
+		return buf_append(b, p, len);
+	err = wfile_append(w->file, p, len);
+	if (!err)
+		w->written += len;
+	return err;
+}
+
+/* Append a block as stored, and its trailer. */
+static int put_block(struct table_writer *w, struct cairn_slice stored,
+		     uint8_t codec, struct block_handle *h)
+{
+	uint8_t trailer[BLOCK_TRAILER_LEN];
+	int err;
+
+	*h = (struct block_handle){ w->offset, stored.len };
+	block_trailer_encode(codec, stored.data, stored.len, trailer);
+	err = put_bytes(w, stored.data, stored.len);
+	return err ? err : put_bytes(w, trailer, sizeof(trailer));
+}
+
+static int put_raw(struct table_writer *w, struct cairn_slice contents,
+		   struct block_handle *h)
+{
+	return put_block(w, contents, TABLE_CODEC_NONE, h);
+}
+
+static int put_compressed(struct table_writer *w, struct cairn_slice contents,
+			  struct block_handle *h)
+{
+	struct cairn_slice stored;
+	uint8_t codec;
+	int err = compressor_run(&w->compressor, contents, &codec, &stored);
+
+	return err ? err : put_block(w, stored, codec, h);
+}
+
+/* --------------------------------------------------------------- entries */
+
+/* Write the data block that has been gathered. */
+static int close_block(struct table_writer *w)
+{
+	struct cairn_slice contents;
+	int err = block_builder_finish(&w->data, &contents);
+
+	if (!err)
+		err = put_compressed(w, contents, &w->closed);
+	if (err)
+		return err;
+	block_builder_reset(&w->data);
+	w->has_closed = true;
+	w->props.data_blocks++;
+	return CAIRN_OK;
+}
+
+/* The block closed before gets its index entry; next may be NULL. */
+static int index_closed(struct table_writer *w, const struct ikey *next)
+{
+	struct ikey last;
+
+	if (!w->has_closed)
+		return CAIRN_OK;
+	w->has_closed = false;
+	if (!ikey_decode(buf_slice(&w->last_key), &last))
+		return error_set(CAIRN_EINVAL, "%s: no key before a block",
+				 w->path);
+	return index_builder_add(&w->index, &last, next, w->closed);
+}
+
+static bool must_close(const struct table_writer *w, size_t entry)
+{
+	size_t size = block_builder_size(&w->data);
+	size_t limit = w->opts.block_size;
+
+	if (block_builder_empty(&w->data))
+		return false;
+	if (size >= limit)
+		return true;
+	/* What is larger than a block has one of its own. */
+	return size + entry > limit &&
+	       (entry >= limit || size > limit / FULL_OF * FULL_PARTS);
+}
+
+static void count(struct table_writer *w, const struct ikey *key,
+		  struct cairn_slice value)
+{
+	struct table_props *p = &w->props;
+	uint64_t seqno = ikey_seqno(key);
+	uint8_t kind = ikey_kind(key);
+
+	p->entries++;
+	p->deletions += kind == KIND_DELETE || kind == KIND_SINGLE_DELETE;
+	p->merges += kind == KIND_MERGE;
+	p->raw_key_bytes += key->user_key.len + IKEY_TRAILER_LEN;
+	p->raw_value_bytes += value.len;
+	if (seqno < w->smallest_seqno)
+		w->smallest_seqno = seqno;
+	if (seqno > w->largest_seqno)
+		w->largest_seqno = seqno;
+}
+
+static int remember_key(struct table_writer *w, const struct ikey *key)
+{
+	size_t len = key->user_key.len + IKEY_TRAILER_LEN;
+	int err;
+
+	buf_clear(&w->last_key);
+	err = buf_reserve(&w->last_key, len);
+	if (err)
+		return err;
+	ikey_encode(w->last_key.data, key);
+	w->last_key.len = len;
+	return w->first_key.len
+		       ? CAIRN_OK
+		       : buf_set(&w->first_key, buf_slice(&w->last_key));
+}
+
+static bool ascends(const struct table_writer *w, const struct ikey *key)
+{
+	struct ikey last;
+
+	return !ikey_decode(buf_slice(&w->last_key), &last) ||
+	       ikey_cmp(&last, key) < 0;
+}
+
+static int add(struct table_writer *w, const struct ikey *key,
+	       struct cairn_slice value)
+{
+	size_t key_len = key->user_key.len + IKEY_TRAILER_LEN;
+	uint8_t trailer[IKEY_TRAILER_LEN];
+	int err = CAIRN_OK;
+
+	if (must_close(w, block_builder_entry_size(key_len, value.len)))
+		err = close_block(w);
+	if (!err)
+		err = index_closed(w, key);
+	if (!err)
+		err = filter_builder_add(&w->filter, key->user_key);
+	put_le64(trailer, key->trailer);
+	if (!err)
+		err = block_builder_add(&w->data, key->user_key,
+					slice_of(trailer, sizeof(trailer)),
+					value);
+	if (!err)
+		err = remember_key(w, key);
+	if (!err)
+		count(w, key, value);
+	return err;
+}
+
+int table_writer_add(struct table_writer *w, const struct ikey *key,
+		     struct cairn_slice value)
+{
+	bool in_order = ascends(w, key);
+
+	assert(!w->failed);
+	assert(in_order);
+	(void)in_order;
+	w->failed = add(w, key, value);
+	return w->failed;
+}
+
+uint64_t table_writer_size(const struct table_writer *w)
+{
+	return w->offset + block_builder_size(&w->data) +
+	       index_builder_size(&w->index) + filter_builder_size(&w->filter);
+}
+
+uint64_t table_writer_entries(const struct table_writer *w)
+{
+	return w->props.entries;
+}
+
+/* ---------------------------------------------------------------- finish */
+
+static int put_filter(struct table_writer *w, struct block_handle *h)
+{
+	struct buf block = { 0 };
+	int err = filter_builder_finish(&w->filter, &block);
+
+	if (!err)
+		err = put_raw(w, buf_slice(&block), h);
+	w->props.filter_bytes = block.len;
+	w->props.filter_entries = filter_builder_entries(&w->filter);
+	buf_fini(&block);
+	return err;
+}
+
+static int put_index(struct table_writer *w, struct block_handle *h)
+{
+	struct block_builder b;
+	struct cairn_slice contents;
+	int err;
+
+	block_builder_init(&b, 1);
+	err = index_builder_finish(&w->index, &b, &contents,
+				   &w->props.index_key_is_user_key);
+	if (!err) {
+		w->props.index_bytes = contents.len + BLOCK_TRAILER_LEN;
+		err = put_compressed(w, contents, h);
+	}
+	block_builder_fini(&b);
+	return err;
+}
+
+static int put_props(struct table_writer *w, struct block_handle *h)
+{
+	struct buf block = { 0 };
+	int err = table_props_encode(&w->props, &block);
+
+	if (!err)
+		err = put_raw(w, buf_slice(&block), h);
+	buf_fini(&block);
+	return err;
+}
+
+static int add_meta(struct block_builder *b, const char *name,
+		    struct block_handle h)
+{
+	uint8_t value[BLOCK_HANDLE_MAX_LEN];
+	uint8_t *end = block_handle_encode(value, h);
+
+	return block_builder_add(b, slice_str(name), slice_of(NULL, 0),
+				 slice_of(value, (size_t)(end - value)));
+}
+
+/* Names in bytewise order; filter NULL: there is none. */
+static int put_metaindex(struct table_writer *w,
+			 const struct block_handle *filter,
+			 struct block_handle props, struct block_handle *h)
+{
+	struct block_builder b;
+	struct cairn_slice contents;
+	int err = CAIRN_OK;
+
+	block_builder_init(&b, 1);
+	if (filter)
+		err = add_meta(&b, FILTER_FULL_KEY, *filter);
+	if (!err)
+		err = add_meta(&b, "rocksdb.properties", props);
+	if (!err)
+		err = block_builder_finish(&b, &contents);
+	if (!err)
+		err = put_raw(w, contents, h);
+	block_builder_fini(&b);
+	return err;
+}
+
+static int put_footer(struct table_writer *w, const struct footer *f)
+{
+	uint8_t bytes[FOOTER_LEN];
+	int err;
+
+	footer_encode(f, bytes);
+	err = put_bytes(w, bytes, sizeof(bytes));
+	return err ? err : flush_pending(w);
+}
+
+static int finish_file(struct table_writer *w)
+{
+	struct footer footer = { .version = FOOTER_VERSION,
+				 .checksum = TABLE_CHECKSUM_WRITTEN };
+	struct block_handle filter, props;
+	bool has_filter = w->filter.millibits != 0;
+	int err = CAIRN_OK;
+
+	if (!block_builder_empty(&w->data))
+		err = close_block(w);
+	if (!err)
+		err = index_closed(w, NULL);
+	w->props.data_bytes = w->offset;
+	if (!err && has_filter)
+		err = put_filter(w, &filter);
+	if (!err)
+		err = put_index(w, &footer.index);
+	if (!err)
+		err = put_props(w, &props);
+	if (!err)
+		err = put_metaindex(w, has_filter ? &filter : NULL, props,
+				    &footer.metaindex);
+	return err ? err : put_footer(w, &footer);
+}
+
+static void free_bytes(struct cairn_slice *s)
+{
+	/* slice_dup() made it; only lending it out made it const. */
+	free((void *)(uintptr_t)s->data);
+	*s = slice_of(NULL, 0);
+}
+
+void table_summary_fini(struct table_summary *s)
+{
+	free_bytes(&s->smallest);
+	free_bytes(&s->largest);
+}
+
+static int summarize(const struct table_writer *w, struct table_summary *out)
+{
+	struct table_summary s = {
+		.size = w->offset,
+		.entries = w->props.entries,
+		.deletions = w->props.deletions,
+		.smallest_seqno = w->smallest_seqno,
+		.largest_seqno = w->largest_seqno,
+	};
+	int err = slice_dup(buf_slice(&w->first_key), &s.smallest);
+
+	if (!err)
+		err = slice_dup(buf_slice(&w->last_key), &s.largest);
+	if (err)
+		table_summary_fini(&s);
+	else
+		*out = s;
+	return err;
+}
+
+int table_writer_finish(struct table_writer *w, struct table_summary *out)
+{
+	assert(!w->failed);
+	assert(w->props.entries > 0);
+	w->failed = finish_file(w);
+	if (!w->failed)
+		w->failed = summarize(w, out);
+	return w->failed;
+}
