@@ -90,7 +90,39 @@ libengine_la_SOURCES = \
 	engine/table/table_priv.h \
 	engine/table/table_verify.c \
 	engine/table/table_writer.c \
-	engine/table/table_writer.h
+	engine/table/table_writer.h \
+	engine/version/edit.c \
+	engine/version/edit.h \
+	engine/version/file_meta.c \
+	engine/version/file_meta.h \
+	engine/version/filename.c \
+	engine/version/filename.h \
+	engine/version/l0.c \
+	engine/version/l0.h \
+	engine/version/level_iter.c \
+	engine/version/level_iter.h \
+	engine/version/manifest.c \
+	engine/version/manifest.h \
+	engine/version/options_file.c \
+	engine/version/options_file.h \
+	engine/version/version.c \
+	engine/version/version.h \
+	engine/version/version_set.c \
+	engine/version/version_set.h \
+	engine/compact/column.c \
+	engine/compact/column.h \
+	engine/compact/flush.c \
+	engine/compact/job.c \
+	engine/compact/job.h \
+	engine/compact/merge_loop.c \
+	engine/compact/merge_loop.h \
+	engine/compact/output.c \
+	engine/compact/output.h \
+	engine/compact/picker.c \
+	engine/compact/picker.h \
+	engine/compact/plan.c \
+	engine/compact/plan.h \
+	engine/compact/targets.c
 libengine_la_LIBADD = $(ZSTD_LIBS) $(XXHASH_LIBS) $(SNAPPY_LIBS) -lpthread
 
 lib_LTLIBRARIES += libcairn.la

@@ -6,7 +6,9 @@ libtestsupport_la_SOURCES = \
 	tests/support/bytes_file.h \
 	tests/support/runner.h \
 	tests/support/vector_iter.c \
-	tests/support/vector_iter.h
+	tests/support/vector_iter.h \
+	tests/support/version_text.c \
+	tests/support/version_text.h
 libtestsupport_la_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 unit_tests = \
 	tests/engine/base/test_buf \
@@ -15,6 +17,9 @@ unit_tests = \
 	tests/engine/base/test_hash \
 	tests/engine/base/test_hist \
 	tests/engine/base/test_nearest \
+	tests/engine/compact/test_job \
+	tests/engine/compact/test_merge_loop \
+	tests/engine/compact/test_picker \
 	tests/engine/env/test_env_fault \
 	tests/engine/env/test_env_mem \
 	tests/engine/env/test_env_posix \
@@ -36,6 +41,12 @@ unit_tests = \
 	tests/engine/table/test_table_cache \
 	tests/engine/table/test_table_foreign \
 	tests/engine/table/test_table_golden \
+	tests/engine/version/test_edit \
+	tests/engine/version/test_filename \
+	tests/engine/version/test_level_iter \
+	tests/engine/version/test_options_file \
+	tests/engine/version/test_version \
+	tests/engine/version/test_version_set \
 	tests/engine/wal/test_log
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
@@ -53,6 +64,12 @@ tests_engine_base_test_hist_CFLAGS = $(unit_cflags)
 tests_engine_base_test_hist_LDADD = $(unit_ldadd)
 tests_engine_base_test_nearest_CFLAGS = $(unit_cflags)
 tests_engine_base_test_nearest_LDADD = $(unit_ldadd)
+tests_engine_compact_test_job_CFLAGS = $(unit_cflags)
+tests_engine_compact_test_job_LDADD = $(unit_ldadd)
+tests_engine_compact_test_merge_loop_CFLAGS = $(unit_cflags)
+tests_engine_compact_test_merge_loop_LDADD = $(unit_ldadd)
+tests_engine_compact_test_picker_CFLAGS = $(unit_cflags)
+tests_engine_compact_test_picker_LDADD = $(unit_ldadd)
 tests_engine_env_test_env_fault_CFLAGS = $(unit_cflags)
 tests_engine_env_test_env_fault_LDADD = $(unit_ldadd)
 tests_engine_env_test_env_mem_CFLAGS = $(unit_cflags)
@@ -95,6 +112,18 @@ tests_engine_table_test_table_foreign_CFLAGS = $(unit_cflags)
 tests_engine_table_test_table_foreign_LDADD = $(unit_ldadd)
 tests_engine_table_test_table_golden_CFLAGS = $(unit_cflags)
 tests_engine_table_test_table_golden_LDADD = $(unit_ldadd)
+tests_engine_version_test_edit_CFLAGS = $(unit_cflags)
+tests_engine_version_test_edit_LDADD = $(unit_ldadd)
+tests_engine_version_test_filename_CFLAGS = $(unit_cflags)
+tests_engine_version_test_filename_LDADD = $(unit_ldadd)
+tests_engine_version_test_level_iter_CFLAGS = $(unit_cflags)
+tests_engine_version_test_level_iter_LDADD = $(unit_ldadd)
+tests_engine_version_test_options_file_CFLAGS = $(unit_cflags)
+tests_engine_version_test_options_file_LDADD = $(unit_ldadd)
+tests_engine_version_test_version_CFLAGS = $(unit_cflags)
+tests_engine_version_test_version_LDADD = $(unit_ldadd)
+tests_engine_version_test_version_set_CFLAGS = $(unit_cflags)
+tests_engine_version_test_version_set_LDADD = $(unit_ldadd)
 tests_engine_wal_test_log_CFLAGS = $(unit_cflags)
 tests_engine_wal_test_log_LDADD = $(unit_ldadd)
 endif

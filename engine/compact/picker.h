@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What to compact next, and why: pure functions of a version, the jobs that
+ * are running and the options. No locks, no I/O, no state.
+ *
+ * Level targets follow Pebble: the size of the last level sets the target of
+ * each level above it, a multiplier apart, up to the first one whose target is
+ * at most base_level_size (the base level). Levels between 0 and the base
+ * level stay empty.
+ */
+#ifndef CAIRN_COMPACT_PICKER_H
+#define CAIRN_COMPACT_PICKER_H
+
+#include "engine/version/version.h"
+
+struct picker_options {
+	uint64_t base_level_size;
+	double level_multiplier;
+	uint64_t target_file_size; /* at the base level; doubles per level */
+	uint64_t target_file_size_max;
+	unsigned l0_trigger; /* sublevels */
+};
+
+/* A chosen or running compaction. Files carry references. */
+struct compaction_plan {
+	int from_level;
+	int to_level;
+	struct file_meta **inputs[2]; /* [0] of from_level, [1] of to_level */
+	size_t n_inputs[2];
+	uint64_t bytes[2];
+	/* Files of to_level + 1 that overlap, sorted: outputs are cut so that
+	 * each overlaps few of them. */
+	struct file_meta **grandparents;
+	size_t n_grandparents;
+	uint64_t target_file_size;      /* of outputs */
+	uint64_t grandparent_bytes_max; /* overlap that cuts an output */
+	bool trivial_move; /* the single input can change its level as it is */
+	bool manual;
+	double score;
+	char reason[64];
+	/* Smallest and largest user keys over all inputs; borrowed from them.
+	 */
+	struct cairn_slice smallest;
+	struct cairn_slice largest;
+};
+void compaction_plan_fini(struct compaction_plan *p);
+
+/* The jobs that are running, borrowed. */
+struct picker_running {
+	const struct compaction_plan *const *plans;
+	size_t n;
+};
+
+struct level_targets {
+	int base_level;
+	uint64_t target[CAIRN_LEVELS]; /* 0: no target */
+	double score[CAIRN_LEVELS];    /* 0: not eligible */
+	uint64_t debt_bytes;           /* engine.md: compaction debt */
+};
+
+/* Targets and scores of v while the given jobs run. */
+void picker_targets(const struct version *v, const struct picker_options *o,
+		    const struct picker_running *running,
+		    struct level_targets *out);
+
+/*
+ * The most urgent compaction that conflicts with no running one: no shared
+ * file, disjoint output ranges per output level, and no input range that
+ * overlaps a running job's output into that level. CAIRN_NOT_FOUND when there
+ * is nothing to do or all that is eligible conflicts.
+ */
+MUST_CHECK int picker_pick(const struct version *v,
+			   const struct picker_options *o,
+			   const struct picker_running *running,
+			   struct compaction_plan *out);
+
+/*
+ * A manual step: compact all files of level that overlap [from, to] (data
+ * NULL: unbounded) into the next level that should take them. With bottom set
+ * and level the last non-empty one, rewrites those files in place.
+ * CAIRN_NOT_FOUND: nothing there. CAIRN_EBUSY: conflicts with a running job;
+ * try again when one ends.
+ */
+MUST_CHECK int
+picker_pick_manual(const struct version *v, const struct picker_options *o,
+		   const struct picker_running *running, int level, bool bottom,
+		   struct cairn_slice from, struct cairn_slice to,
+		   struct compaction_plan *out);
+
+/* Whether a and b may not run at the same time. */
+bool compaction_plans_conflict(const struct compaction_plan *a,
+			       const struct compaction_plan *b);
+
+#endif

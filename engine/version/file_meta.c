@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "engine/version/file_meta.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "engine/base/error.h"
+
+int file_meta_new(uint64_t number, uint64_t size, struct cairn_slice smallest,
+		  struct cairn_slice largest, uint64_t smallest_seqno,
+		  uint64_t largest_seqno, struct file_meta **out)
+{
+	struct ikey low, high;
+	struct file_meta *f;
+	uint8_t *bytes;
+
+	if (!ikey_decode(smallest, &low) || !ikey_decode(largest, &high))
+		return error_set(CAIRN_ECORRUPT,
+				 "table %06" PRIu64
+				 ": a bound of %zu bytes is no internal key",
+				 number,
+				 smallest.len < IKEY_TRAILER_LEN ? smallest.len
+								 : largest.len);
+	if (smallest.len > SIZE_MAX - sizeof(*f) - largest.len)
+		return error_nomem();
+	/* The bounds lie behind the struct: one allocation per file. */
+	f = malloc(sizeof(*f) + smallest.len + largest.len);
+	if (!f)
+		return error_nomem();
+	*f = (struct file_meta){
+		.number = number,
+		.size = size,
+		.smallest_seqno = smallest_seqno,
+		.largest_seqno = largest_seqno,
+		.seqnos_known = true,
+	};
+	atomic_init(&f->refs, 1);
+	bytes = (uint8_t *)(f + 1);
+	memcpy(bytes, smallest.data, smallest.len);
+	memcpy(bytes + smallest.len, largest.data, largest.len);
+	f->smallest = slice_of(bytes, smallest.len);
+	f->largest = slice_of(bytes + smallest.len, largest.len);
+	low.user_key.data = f->smallest.data;
+	high.user_key.data = f->largest.data;
+	f->smallest_key = low;
+	f->largest_key = high;
+	*out = f;
+	return CAIRN_OK;
+}
+
+struct file_meta *file_meta_ref(struct file_meta *f)
+{
+	uint32_t was =
+		atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
+
+	assert(was > 0 && was < UINT32_MAX);
+	(void)was;
+	return f;
+}
+
+void file_meta_unref(struct file_meta *f)
+{
+	uint32_t was;
+
+	if (!f)
+		return;
+	/* Release pairs with the acquire of whoever drops the last one. */
+	was = atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel);
+	assert(was > 0);
+	if (was == 1)
+		free(f);
+}
+
+bool file_meta_before(const struct file_meta *a, const struct file_meta *b)
+{
+	int c = slice_cmp(a->largest_key.user_key, b->smallest_key.user_key);
+
+	return c < 0 || (c == 0 && file_meta_ends_before_largest(a));
+}
+
+bool file_meta_overlaps(const struct file_meta *f, struct cairn_slice from,
+			struct cairn_slice to)
+{
+	int c;
+
+	if (to.data && slice_cmp(f->smallest_key.user_key, to) > 0)
+		return false;
+	if (!from.data)
+		return true;
+	c = slice_cmp(f->largest_key.user_key, from);
+	return c > 0 || (c == 0 && !file_meta_ends_before_largest(f));
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the MANIFEST knows of a table file. Shared by the versions it is live
+ * in and by jobs that read it; immutable but for the fields said otherwise.
+ */
+#ifndef CAIRN_VERSION_FILE_META_H
+#define CAIRN_VERSION_FILE_META_H
+
+#include <stdatomic.h>
+
+#include "engine/kv/ikey.h"
+
+struct file_meta {
+	_Atomic uint32_t refs;
+	uint64_t number;
+	uint64_t size;
+	/* Inclusive bounds, encoded internal keys, owned. */
+	struct cairn_slice smallest;
+	struct cairn_slice largest;
+	/* The same, parsed; they borrow from the above. */
+	struct ikey smallest_key;
+	struct ikey largest_key;
+	uint64_t smallest_seqno;
+	uint64_t largest_seqno;
+	bool seqnos_known;      /* false: from a LevelDB MANIFEST */
+	uint64_t creation_time; /* seconds; 0 unknown */
+	uint64_t oldest_ancestor_time;
+
+	/* From the table's properties, 0 until loaded. */
+	_Atomic uint64_t entries;
+	_Atomic uint64_t deletions;
+
+	/* Guarded by the database mutex: the job the file is an input of. */
+	uint64_t job;
+};
+
+/* With one reference; bounds are copied and must decode. */
+MUST_CHECK int file_meta_new(uint64_t number, uint64_t size,
+			     struct cairn_slice smallest,
+			     struct cairn_slice largest,
+			     uint64_t smallest_seqno, uint64_t largest_seqno,
+			     struct file_meta **out);
+struct file_meta *file_meta_ref(struct file_meta *f); /* returns f */
+void file_meta_unref(struct file_meta *f);            /* NULL is allowed */
+
+/*
+ * Whether the largest bound only says where the file's last range tombstone
+ * ends: no entry of f has that user key.
+ */
+static inline bool file_meta_ends_before_largest(const struct file_meta *f)
+{
+	return f->largest_key.trailer ==
+	       ikey_pack(SEQNO_MAX, KIND_RANGE_DELETE);
+}
+
+/* Whether every user key of a is below every user key of b. */
+bool file_meta_before(const struct file_meta *a, const struct file_meta *b);
+
+/* Whether the user keys of f meet [from, to]; data NULL means unbounded. */
+bool file_meta_overlaps(const struct file_meta *f, struct cairn_slice from,
+			struct cairn_slice to);
+
+#endif

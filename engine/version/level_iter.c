@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "engine/version/level_iter.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "engine/base/buf.h"
+#include "engine/base/error.h"
+
+struct level_iter {
+	struct iter base;
+	const struct version_files *files;
+	struct level_iter_options opts;
+	struct iter *table; /* of files[pos]; NULL: none is open */
+	size_t pos;
+	/* Set by seek_prefix_ge: files without the prefix end the walk. */
+	bool prefix_mode;
+	struct buf prefix;
+};
+
+static void show(struct level_iter *l)
+{
+	l->base.valid = l->table->valid;
+	l->base.status = l->table->status;
+	l->base.key = l->table->key;
+	l->base.value = l->table->value;
+}
+
+static void end(struct level_iter *l, int status)
+{
+	l->base.valid = false;
+	l->base.status = status;
+}
+
+static bool above_upper(const struct level_iter *l, size_t i)
+{
+	return l->opts.upper.data &&
+	       slice_cmp(l->files->files[i]->smallest_key.user_key,
+			 l->opts.upper) >= 0;
+}
+
+static bool below_lower(const struct level_iter *l, size_t i)
+{
+	return l->opts.lower.data &&
+	       slice_cmp(l->files->files[i]->largest_key.user_key,
+			 l->opts.lower) < 0;
+}
+
+/*
+ * Whether file i, whose largest key is at or above *target, may hold keys with
+ * target's prefix there: keys with one prefix are adjacent.
+ */
+static bool may_start_with(const struct level_iter *l, size_t i,
+			   const struct ikey *target, struct cairn_slice prefix)
+{
+	const struct ikey *smallest = &l->files->files[i]->smallest_key;
+
+	return slice_cmp(smallest->user_key, target->user_key) <= 0 ||
+	       slice_starts_with(smallest->user_key, prefix);
+}
+
+/* Make files[i] the open one. False after a failure, which is then shown. */
+static bool open_file(struct level_iter *l, size_t i)
+{
+	const struct file_meta *f = l->files->files[i];
+	int err;
+
+	if (l->table && l->pos == i)
+		return true;
+	iter_close(l->table);
+	l->table = NULL;
+	err = table_cache_iter_new(l->opts.tables, f->number, f->size,
+				   l->opts.scan, &l->table);
+	if (err) {
+		end(l, err);
+		return false;
+	}
+	l->pos = i;
+	return true;
+}
+
+/* The open table has been positioned: go on to the next while it has no entry.
+ */
+static void settle_forward(struct level_iter *l)
+{
+	while (!l->table->valid && !l->table->status) {
+		size_t i = l->pos + 1;
+
+		if (i >= l->files->n || above_upper(l, i) ||
+		    (l->prefix_mode &&
+		     !slice_starts_with(
+			     l->files->files[i]->smallest_key.user_key,
+			     buf_slice(&l->prefix)))) {
+			end(l, CAIRN_OK);
+			return;
+		}
+		if (!open_file(l, i))
+			return;
+		iter_first(l->table);
+	}
+	show(l);
+}
+
+static void settle_backward(struct level_iter *l)
+{
+	while (!l->table->valid && !l->table->status) {
+		if (l->pos == 0 || below_lower(l, l->pos - 1)) {
+			end(l, CAIRN_OK);
+			return;
+		}
+		if (!open_file(l, l->pos - 1))
+			return;
+		iter_last(l->table);
+	}
+	show(l);
+}
+
+static void level_first(struct iter *base)
+{
+	struct level_iter *l = (struct level_iter *)base;
+	size_t i = 0;
+
+	l->prefix_mode = false;
+	if (l->opts.lower.data) {
+		struct ikey lower = ikey_seek(l->opts.lower, SEQNO_MAX);
+
+		i = version_find_file(l->files, &lower);
+	}
+	if (i >= l->files->n || above_upper(l, i)) {
+		end(l, CAIRN_OK);
+		return;
+	}
+	if (!open_file(l, i))
+		return;
+	iter_first(l->table);
+	settle_forward(l);
+}
+
+/*
+ * The file to look for the last entry below *target in, or n when there is
+ * none: files whose smallest key is not below it have nothing.
+ */
+static size_t find_file_lt(const struct level_iter *l,
+			   const struct ikey *target)
+{
+	size_t i = version_find_file(l->files, target);
+
+	if (i < l->files->n &&
+	    ikey_cmp(&l->files->files[i]->smallest_key, target) < 0)
+		return i;
+	return i > 0 ? i - 1 : l->files->n;
+}
+
+static void level_last(struct iter *base)
+{
+	struct level_iter *l = (struct level_iter *)base;
+	size_t n = l->files->n;
+	size_t i = n ? n - 1 : 0;
+
+	l->prefix_mode = false;
+	if (l->opts.upper.data) {
+		struct ikey upper = { l->opts.upper, UINT64_MAX };
+
+		i = find_file_lt(l, &upper);
+	}
+	if (i >= n || below_lower(l, i)) {
+		end(l, CAIRN_OK);
+		return;
+	}
+	if (!open_file(l, i))
+		return;
+	iter_last(l->table);
+	settle_backward(l);
+}
+
+static void level_seek_ge(struct iter *base, const struct ikey *target)
+{
+	struct level_iter *l = (struct level_iter *)base;
+	size_t i = version_find_file(l->files, target);
+
+	l->prefix_mode = false;
+	if (i >= l->files->n || above_upper(l, i)) {
+		end(l, CAIRN_OK);
+		return;
+	}
+	if (!open_file(l, i))
+		return;
+	iter_seek_ge(l->table, target);
+	settle_forward(l);
+}
+
+static void level_seek_lt(struct iter *base, const struct ikey *target)
+{
+	struct level_iter *l = (struct level_iter *)base;
+	size_t i = find_file_lt(l, target);
+
+	l->prefix_mode = false;
+	if (i >= l->files->n || below_lower(l, i)) {
+		end(l, CAIRN_OK);
+		return;
+	}
+	if (!open_file(l, i))
+		return;
+	iter_seek_lt(l->table, target);
+	settle_backward(l);
+}
+
+static void level_seek_prefix_ge(struct iter *base, const struct ikey *target,
+				 struct cairn_slice prefix)
+{
+	struct level_iter *l = (struct level_iter *)base;
+	size_t i = version_find_file(l->files, target);
+	int err = buf_set(&l->prefix, prefix);
+
+	if (err) {
+		end(l, err);
+		return;
+	}
+	l->prefix_mode = true;
+	if (i >= l->files->n || above_upper(l, i) ||
+	    !may_start_with(l, i, target, prefix)) {
+		end(l, CAIRN_OK);
+		return;
+	}
+	if (!open_file(l, i))
+		return;
+	iter_seek_prefix_ge(l->table, target, prefix);
+	settle_forward(l);
+}
+
+static void level_next(struct iter *base)
+{
+	struct level_iter *l = (struct level_iter *)base;
+
+	assert(base->valid);
+	iter_next(l->table);
+	if (l->table->valid)
+		show(l);
+	else
+		settle_forward(l);
+}
+
+static void level_prev(struct iter *base)
+{
+	struct level_iter *l = (struct level_iter *)base;
+
+	assert(base->valid && !l->prefix_mode);
+	iter_prev(l->table);
+	if (l->table->valid)
+		show(l);
+	else
+		settle_backward(l);
+}
+
+static void level_close(struct iter *base)
+{
+	struct level_iter *l = (struct level_iter *)base;
+
+	iter_close(l->table);
+	buf_fini(&l->prefix);
+	free(l);
+}
+
+static const struct iter_ops level_ops = {
+	.first = level_first,
+	.last = level_last,
+	.seek_ge = level_seek_ge,
+	.seek_lt = level_seek_lt,
+	.seek_prefix_ge = level_seek_prefix_ge,
+	.next = level_next,
+	.prev = level_prev,
+	.close = level_close,
+};
+
+int level_iter_new(const struct version_files *files,
+		   const struct level_iter_options *opts, struct iter **out)
+{
+	struct level_iter *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return error_nomem();
+	l->base.ops = &level_ops;
+	l->files = files;
+	l->opts = *opts;
+	*out = &l->base;
+	return CAIRN_OK;
+}

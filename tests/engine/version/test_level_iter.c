@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The table cache is played by this file: it counts what is opened. */
+#include "engine/version/level_iter.h"
+
+#include <stdio.h>
+
+#include "engine/base/error.h"
+#include "engine/base/rng.h"
+#include "tests/support/runner.h"
+#include "tests/support/vector_iter.h"
+
+#define FILES_MAX 8
+#define NO_FILE   UINT64_MAX
+
+/* The level under test: file i has number i. */
+struct level {
+	struct vector all;
+	struct vector file[FILES_MAX];
+	struct file_meta *metas[FILES_MAX];
+	struct version_files files;
+	struct level_iter_options opts;
+	struct iter *it;
+	/* What was opened, as letters: "ab" is file 0, then file 1. */
+	char opened[256];
+	size_t n_opened;
+	uint64_t missing; /* this file cannot be opened */
+	uint64_t broken;  /* entry 1 of this file cannot be read */
+};
+
+int table_cache_iter_new(struct table_cache *c, uint64_t file_number,
+			 uint64_t size, enum table_scan scan, struct iter **out)
+{
+	struct level *l = (struct level *)c;
+
+	ck_assert_uint_lt(file_number, l->files.n);
+	ck_assert_uint_eq(size, 100 + file_number);
+	ck_assert_int_eq(scan, TABLE_SCAN_NO_FILL);
+	if (l->n_opened < sizeof(l->opened) - 1)
+		l->opened[l->n_opened++] = (char)('a' + file_number);
+	if (file_number == l->missing)
+		return error_set(CAIRN_EIO, "as the test wants");
+	*out = vector_iter_new(&l->file[file_number]);
+	if (file_number == l->broken)
+		vector_iter_fail_at(*out, 1, CAIRN_ECORRUPT);
+	return CAIRN_OK;
+}
+
+static struct file_meta *meta_of(const struct vector *v, uint64_t number)
+{
+	const struct ikey *first = &v->entries[0].key;
+	const struct ikey *last = &v->entries[v->n - 1].key;
+	struct file_meta *f;
+	uint8_t smallest[64], largest[64];
+	size_t n_smallest = (size_t)(ikey_encode(smallest, first) - smallest);
+	size_t n_largest = (size_t)(ikey_encode(largest, last) - largest);
+
+	ck_assert_int_eq(file_meta_new(number, 100 + number,
+				       slice_of(smallest, n_smallest),
+				       slice_of(largest, n_largest), 0, 0, &f),
+			 CAIRN_OK);
+	return f;
+}
+
+/* Texts of the files in order, ended by NULL. */
+static void level_open(struct level *l, const char *const *texts)
+{
+	l->missing = NO_FILE;
+	l->broken = NO_FILE;
+	for (size_t i = 0; texts[i]; i++) {
+		vector_parse(&l->file[i], texts[i]);
+		vector_parse(&l->all, texts[i]);
+		l->metas[i] = meta_of(&l->file[i], i);
+		l->files.n++;
+	}
+	l->files.files = l->metas;
+	l->opts.tables = (struct table_cache *)l;
+	l->opts.scan = TABLE_SCAN_NO_FILL;
+	ck_assert_int_eq(level_iter_new(&l->files, &l->opts, &l->it), CAIRN_OK);
+}
+
+static void level_close(struct level *l)
+{
+	iter_close(l->it);
+	vector_fini(&l->all);
+	for (size_t i = 0; i < l->files.n; i++) {
+		vector_fini(&l->file[i]);
+		file_meta_unref(l->metas[i]);
+	}
+}
+
+static const char *const four_files[] = {
+	"b#9p1 d#3p2", "e#2p3 e#1d g#7p4", "k#9p5", "k#4p6 m#1p7 p#1p8", NULL,
+};
+
+static void assert_same(const struct iter *got, const struct iter *want)
+{
+	ck_assert_int_eq(got->status, want->status);
+	ck_assert_int_eq(got->valid, want->valid);
+	if (!want->valid)
+		return;
+	ck_assert_int_eq(ikey_cmp(&got->key, &want->key), 0);
+	ck_assert(slice_eq(got->value, want->value));
+}
+
+START_TEST(any_walk_over_files_is_that_over_their_entries)
+{
+	struct level l = { 0 };
+	struct iter *model;
+	struct rng r;
+
+	rng_init(&r, 5);
+	level_open(&l, four_files);
+	model = vector_iter_new(&l.all);
+	for (int step = 0; step < 5000; step++) {
+		uint8_t byte = (uint8_t)('a' + rng_below(&r, 18));
+		struct ikey target = ikey_make(slice_of(&byte, 1),
+					       rng_below(&r, 10), KIND_PUT);
+		uint64_t what = rng_below(&r, model->valid ? 12 : 4);
+
+		if (what == 0) {
+			iter_first(l.it);
+			iter_first(model);
+		} else if (what == 1) {
+			iter_last(l.it);
+			iter_last(model);
+		} else if (what == 2) {
+			iter_seek_ge(l.it, &target);
+			iter_seek_ge(model, &target);
+		} else if (what == 3) {
+			iter_seek_lt(l.it, &target);
+			iter_seek_lt(model, &target);
+		} else if (what % 2) {
+			iter_next(l.it);
+			iter_next(model);
+		} else {
+			iter_prev(l.it);
+			iter_prev(model);
+		}
+		assert_same(l.it, model);
+	}
+	iter_close(model);
+	level_close(&l);
+}
+END_TEST
+
+static const struct {
+	const char *name;
+	const char *how; /* f, l, >KEY, <KEY, ^KEY (prefix of one byte) */
+	const char *lower;
+	const char *upper;
+	const char *got; /* the entries of the walk's end, "" for none */
+	const char *opened;
+} walks[] = {
+	{ "first opens the first file", "f", NULL, NULL, "b#9p1", "a" },
+	{ "last opens the last file", "l", NULL, NULL, "p#1p8", "d" },
+	{ "a seek opens one file", ">f", NULL, NULL, "g#7p4", "b" },
+	{ "a seek between files opens the next", ">h", NULL, NULL, "k#9p5",
+	  "c" },
+	{ "a seek behind all opens none", ">q", NULL, NULL, "", "" },
+	{ "a seek back opens one file", "<h", NULL, NULL, "g#7p4", "b" },
+	{ "a seek back to a file's start opens the one before", "<e", NULL,
+	  NULL, "d#3p2", "a" },
+	{ "a seek back before all opens none", "<a", NULL, NULL, "", "" },
+	{ "first starts at the lower bound", "f", "h", NULL, "k#9p5", "c" },
+	{ "last starts at the upper bound", "l", NULL, "h", "g#7p4", "b" },
+	{ "files at the upper bound are not opened", ">h", NULL, "k", "", "" },
+	{ "first opens no file above the upper bound", "f", NULL, "b", "", "" },
+	{ "last opens no file below the lower bound", "l", "q", NULL, "", "" },
+	{ "files below the lower bound are not opened", "<k", "h", NULL, "",
+	  "" },
+	{ "a prefix seek opens the file it is in", "^f", NULL, NULL, "g#7p4",
+	  "b" },
+	{ "a prefix seek between files opens none", "^h", NULL, NULL, "", "" },
+};
+
+static void go(struct iter *it, const char *how)
+{
+	struct ikey target = ikey_seek(slice_str(how + 1), SEQNO_MAX);
+
+	switch (how[0]) {
+	case 'f':
+		iter_first(it);
+		break;
+	case 'l':
+		iter_last(it);
+		break;
+	case '>':
+		iter_seek_ge(it, &target);
+		break;
+	case '<':
+		iter_seek_lt(it, &target);
+		break;
+	case '^':
+		iter_seek_prefix_ge(it, &target, target.user_key);
+		break;
+	default:
+		ck_abort();
+	}
+}
+
+START_TEST(a_file_is_opened_only_when_needed)
+{
+	struct level l = { 0 };
+	struct buf got = { 0 };
+
+	if (walks[_i].lower)
+		l.opts.lower = slice_str(walks[_i].lower);
+	if (walks[_i].upper)
+		l.opts.upper = slice_str(walks[_i].upper);
+	level_open(&l, four_files);
+	go(l.it, walks[_i].how);
+	ck_assert_int_eq(l.it->status, CAIRN_OK);
+	if (l.it->valid)
+		vector_format(&got, &l.it->key, l.it->value);
+	ck_assert_msg(slice_eq(buf_slice(&got), slice_str(walks[_i].got)),
+		      "%s: got %.*s", walks[_i].name, (int)got.len,
+		      (const char *)got.data);
+	ck_assert_msg(strcmp(l.opened, walks[_i].opened) == 0,
+		      "%s: opened \"%s\"", walks[_i].name, l.opened);
+	buf_fini(&got);
+	level_close(&l);
+}
+END_TEST
+
+START_TEST(an_open_file_is_not_opened_again)
+{
+	struct level l = { 0 };
+
+	level_open(&l, four_files);
+	go(l.it, ">e");
+	go(l.it, ">g");
+	go(l.it, "<g");
+	iter_next(l.it);
+	ck_assert_str_eq(l.opened, "b");
+	level_close(&l);
+}
+END_TEST
+
+START_TEST(a_prefix_walk_ends_with_the_prefix)
+{
+	static const char *const files[] = { "aa#1p ab#1p", "ac#1p ad#1p",
+					     "ba#1p", NULL };
+	struct level l = { 0 };
+	struct ikey target = ikey_seek(slice_str("ab"), SEQNO_MAX);
+	int n = 0;
+
+	level_open(&l, files);
+	iter_seek_prefix_ge(l.it, &target, slice_str("a"));
+	for (; l.it->valid; iter_next(l.it))
+		n++;
+	ck_assert_int_eq(l.it->status, CAIRN_OK);
+	ck_assert_int_eq(n, 3);
+	ck_assert_str_eq(l.opened, "ab");
+	/* The next seek is an ordinary one again. */
+	iter_seek_ge(l.it, &target);
+	for (n = 0; l.it->valid; iter_next(l.it))
+		n++;
+	ck_assert_int_eq(n, 4);
+	level_close(&l);
+}
+END_TEST
+
+START_TEST(a_failure_in_a_file_is_not_the_end_of_the_level)
+{
+	for (int backward = 0; backward < 2; backward++) {
+		for (int open_fails = 0; open_fails < 2; open_fails++) {
+			struct level l = { 0 };
+
+			level_open(&l, four_files);
+			if (open_fails)
+				l.missing = 1;
+			else
+				l.broken = 1;
+			for (go(l.it, backward ? "l" : "f"); l.it->valid;
+			     backward ? iter_prev(l.it) : iter_next(l.it))
+				;
+			ck_assert_int_eq(l.it->status,
+					 open_fails ? CAIRN_EIO
+						    : CAIRN_ECORRUPT);
+			/* And it can be left by an absolute positioning. */
+			go(l.it, ">m");
+			ck_assert(l.it->valid && l.it->status == CAIRN_OK);
+			level_close(&l);
+		}
+	}
+}
+END_TEST
+
+START_TEST(a_level_without_files_is_empty)
+{
+	static const char *const none[] = { NULL };
+	struct level l = { 0 };
+
+	level_open(&l, none);
+	for (int i = 0; i < 5; i++) {
+		static const char *const hows[] = { "f", "l", ">a", "<a",
+						    "^a" };
+
+		go(l.it, hows[i]);
+		ck_assert(!l.it->valid && l.it->status == CAIRN_OK);
+	}
+	level_close(&l);
+}
+END_TEST
+
+static Suite *level_iter_suite(void)
+{
+	Suite *s = suite_create("level_iter");
+	TCase *tc = tcase_create("walks");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, any_walk_over_files_is_that_over_their_entries);
+	tcase_add_test(tc, a_level_without_files_is_empty);
+	tcase_add_test(tc, a_prefix_walk_ends_with_the_prefix);
+	suite_add_tcase(s, tc);
+
+	tc = tcase_create("files");
+	tcase_set_timeout(tc, 60);
+	tcase_add_loop_test(tc, a_file_is_opened_only_when_needed, 0,
+			    (int)(sizeof(walks) / sizeof(walks[0])));
+	tcase_add_test(tc, an_open_file_is_not_opened_again);
+	tcase_add_test(tc, a_failure_in_a_file_is_not_the_end_of_the_level);
+	suite_add_tcase(s, tc);
+	return s;
+}
+
+int main(void)
+{
+	return run_suite(level_iter_suite());
+}
