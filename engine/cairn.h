@@ -142,6 +142,9 @@ struct cairn_options *cairn_options_clone(const struct cairn_options *o);
  */
 int cairn_options_set(struct cairn_options *o, const char *name,
 		      const char *value);
+/* The value of a boolean option; CAIRN_EINVAL when name is none. */
+int cairn_options_get_bool(const struct cairn_options *o, const char *name,
+			   bool *out);
 
 /* The file system and clock; NULL is the real one. Borrowed. */
 void cairn_options_set_env(struct cairn_options *o, struct cairn_env *env);

@@ -122,7 +122,44 @@ libengine_la_SOURCES = \
 	engine/compact/picker.h \
 	engine/compact/plan.c \
 	engine/compact/plan.h \
-	engine/compact/targets.c
+	engine/compact/targets.c \
+	engine/db/commit.c \
+	engine/db/commit.h \
+	engine/db/commit_impl.h \
+	engine/db/commit_log.c \
+	engine/db/db.h \
+	engine/db/db_iter.c \
+	engine/db/db_iter.h \
+	engine/db/db_log.c \
+	engine/db/db_log.h \
+	engine/db/event.c \
+	engine/db/event.h \
+	engine/db/get.c \
+	engine/db/obsolete.c \
+	engine/db/obsolete.h \
+	engine/db/open.c \
+	engine/db/open_files.c \
+	engine/db/open_files.h \
+	engine/db/options.c \
+	engine/db/options.h \
+	engine/db/read_state.c \
+	engine/db/read_state.h \
+	engine/db/recover.c \
+	engine/db/recover.h \
+	engine/db/snapshot.c \
+	engine/db/snapshot.h \
+	engine/db/stall.c \
+	engine/db/stall.h \
+	engine/db/stats.c \
+	engine/db/stats.h \
+	engine/db/thread.h \
+	engine/db/work.c \
+	engine/db/work.h \
+	engine/db/work_error.c \
+	engine/db/work_flush.c \
+	engine/db/work_impl.h \
+	engine/db/work_manual.c \
+	engine/db/write.c
 libengine_la_LIBADD = $(ZSTD_LIBS) $(XXHASH_LIBS) $(SNAPPY_LIBS) -lpthread
 
 lib_LTLIBRARIES += libcairn.la
@@ -135,3 +172,4 @@ cairnincludedir = $(includedir)/cairn
 cairninclude_HEADERS = engine/cairn.h
 pkgconfigdir = $(libdir)/pkgconfig
 pkgconfig_DATA = engine/cairn.pc
+EXTRA_DIST += engine/README.md engine/FORMAT.md

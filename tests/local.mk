@@ -4,6 +4,8 @@ if HAVE_CHECK
 check_LTLIBRARIES = libtestsupport.la
 libtestsupport_la_SOURCES = \
 	tests/support/bytes_file.h \
+	tests/support/db_test.h \
+	tests/support/gate_env.h \
 	tests/support/runner.h \
 	tests/support/vector_iter.c \
 	tests/support/vector_iter.h \
@@ -20,6 +22,17 @@ unit_tests = \
 	tests/engine/compact/test_job \
 	tests/engine/compact/test_merge_loop \
 	tests/engine/compact/test_picker \
+	tests/engine/db/test_commit \
+	tests/engine/db/test_crash \
+	tests/engine/db/test_get \
+	tests/engine/db/test_iter \
+	tests/engine/db/test_open \
+	tests/engine/db/test_options \
+	tests/engine/db/test_read_state \
+	tests/engine/db/test_recover \
+	tests/engine/db/test_stall \
+	tests/engine/db/test_stats \
+	tests/engine/db/test_work \
 	tests/engine/env/test_env_fault \
 	tests/engine/env/test_env_mem \
 	tests/engine/env/test_env_posix \
@@ -70,6 +83,28 @@ tests_engine_compact_test_merge_loop_CFLAGS = $(unit_cflags)
 tests_engine_compact_test_merge_loop_LDADD = $(unit_ldadd)
 tests_engine_compact_test_picker_CFLAGS = $(unit_cflags)
 tests_engine_compact_test_picker_LDADD = $(unit_ldadd)
+tests_engine_db_test_commit_CFLAGS = $(unit_cflags)
+tests_engine_db_test_commit_LDADD = $(unit_ldadd)
+tests_engine_db_test_crash_CFLAGS = $(unit_cflags)
+tests_engine_db_test_crash_LDADD = $(unit_ldadd)
+tests_engine_db_test_get_CFLAGS = $(unit_cflags)
+tests_engine_db_test_get_LDADD = $(unit_ldadd)
+tests_engine_db_test_iter_CFLAGS = $(unit_cflags)
+tests_engine_db_test_iter_LDADD = $(unit_ldadd)
+tests_engine_db_test_open_CFLAGS = $(unit_cflags)
+tests_engine_db_test_open_LDADD = $(unit_ldadd)
+tests_engine_db_test_options_CFLAGS = $(unit_cflags)
+tests_engine_db_test_options_LDADD = $(unit_ldadd)
+tests_engine_db_test_read_state_CFLAGS = $(unit_cflags)
+tests_engine_db_test_read_state_LDADD = $(unit_ldadd)
+tests_engine_db_test_recover_CFLAGS = $(unit_cflags)
+tests_engine_db_test_recover_LDADD = $(unit_ldadd)
+tests_engine_db_test_stall_CFLAGS = $(unit_cflags)
+tests_engine_db_test_stall_LDADD = $(unit_ldadd)
+tests_engine_db_test_stats_CFLAGS = $(unit_cflags)
+tests_engine_db_test_stats_LDADD = $(unit_ldadd)
+tests_engine_db_test_work_CFLAGS = $(unit_cflags)
+tests_engine_db_test_work_LDADD = $(unit_ldadd)
 tests_engine_env_test_env_fault_CFLAGS = $(unit_cflags)
 tests_engine_env_test_env_fault_LDADD = $(unit_ldadd)
 tests_engine_env_test_env_mem_CFLAGS = $(unit_cflags)
@@ -126,6 +161,18 @@ tests_engine_version_test_version_set_CFLAGS = $(unit_cflags)
 tests_engine_version_test_version_set_LDADD = $(unit_ldadd)
 tests_engine_wal_test_log_CFLAGS = $(unit_cflags)
 tests_engine_wal_test_log_LDADD = $(unit_ldadd)
+endif
+
+# With the real RocksDB beside us.
+if HAVE_CHECK
+if HAVE_ROCKSDB
+compat_tests = \
+	tests/compat/test_rocksdb
+check_PROGRAMS += $(compat_tests)
+TESTS += $(compat_tests)
+tests_compat_test_rocksdb_CFLAGS = $(unit_cflags)
+tests_compat_test_rocksdb_LDADD = $(unit_ldadd) -lrocksdb
+endif
 endif
 
 AM_TESTS_ENVIRONMENT = CAIRN=$(abs_top_builddir)/cairn; export CAIRN;

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The log and the memtable that take writes, and replacing them by new ones. */
+#include "engine/db/commit_impl.h"
+
+#include <stdlib.h>
+
+#include "engine/base/error.h"
+#include "engine/db/event.h"
+#include "engine/db/obsolete.h"
+#include "engine/db/stall.h"
+#include "engine/db/stats.h"
+#include "engine/db/work.h"
+
+static void post_wal_created(struct commit *c)
+{
+	struct cairn_event e = {
+		.kind = CAIRN_EVENT_WAL_CREATED,
+		.file_number = db_log_number(c->log),
+	};
+
+	events_post(c->db->events, &e);
+}
+
+static uint64_t new_file_number(struct cairn_db *db)
+{
+	uint64_t number;
+
+	mutex_lock(&db->mu);
+	number = version_set_new_file_number(db->versions);
+	mutex_unlock(&db->mu);
+	return number;
+}
+
+static int reserve_imm(struct cairn_db *db)
+{
+	size_t cap = db->imm_cap ? 2 * db->imm_cap : 8;
+	struct memtable **p;
+
+	assert_held(&db->mu);
+	if (db->n_imm < db->imm_cap)
+		return CAIRN_OK;
+	p = realloc(db->imm, cap * sizeof(struct memtable *));
+	if (!p)
+		return error_nomem();
+	db->imm = p;
+	db->imm_cap = cap;
+	return CAIRN_OK;
+}
+
+/* Make mem the one that takes writes, in the eyes of readers and of the flush.
+ */
+static int switch_memtable(struct commit *c, struct memtable *mem)
+{
+	struct cairn_db *db = c->db;
+	struct memtable *old;
+	int err;
+
+	mutex_lock(&c->mu);
+	mutex_lock(&db->mu);
+	old = db->mem;
+	err = reserve_imm(db);
+	if (!err) {
+		db->imm[db->n_imm++] = old;
+		db->mem = mem;
+		err = db_install_read_state(db);
+		if (err) {
+			db->mem = old;
+			db->n_imm--;
+		}
+	}
+	if (!err) {
+		obsolete_add_wal(db->obsolete, db_log_number(c->log),
+				 db_log_size(c->log));
+		stall_update(db);
+		c->mem = mem;
+	}
+	mutex_unlock(&db->mu);
+	mutex_unlock(&c->mu);
+	if (err)
+		return err;
+	memtable_writer_unref(old);
+	work_flush_ready(db->work);
+	return CAIRN_OK;
+}
+
+/* A new log and a memtable of at least that capacity, the old log being done
+ * with. */
+static int rotate(struct commit *c, size_t capacity)
+{
+	struct cairn_db *db = c->db;
+	struct memtable *mem = NULL;
+	struct db_log *log = NULL;
+	struct db_log_start start = {
+		.number = new_file_number(db),
+		.seqno = c->next_seqno,
+		.expected = db_log_next_seqno(c->log),
+		.room = capacity,
+	};
+	int err;
+
+	err = memtable_new(capacity, start.number, &mem);
+	if (!err)
+		err = db_log_create(db->env, db->dir, &start, &log);
+	if (!err)
+		err = switch_memtable(c, mem);
+	if (err) {
+		if (log) {
+			mutex_lock(&db->mu);
+			obsolete_add(db->obsolete, FILE_WAL, start.number, 0);
+			mutex_unlock(&db->mu);
+		}
+		db_log_free(log);
+		memtable_unref(mem);
+		return err;
+	}
+	db_log_free(c->log);
+	c->log = log;
+	c->mem_empty = memtable_bytes(mem);
+	atomic_store_explicit(&c->log_size, db_log_size(log),
+			      memory_order_relaxed);
+	post_wal_created(c);
+	return CAIRN_OK;
+}
+
+/* The log is in an unknown state. Nothing more may be written to it. */
+void commit_log_latch(struct commit *c, int err)
+{
+	struct cairn_db *db = c->db;
+
+	c->failed = true;
+	mutex_lock(&db->mu);
+	work_set_error(db->work, ERROR_HARD, ERROR_OF_WAL, err);
+	stall_update(db);
+	mutex_unlock(&db->mu);
+}
+
+/* Sync the log that has been taken. */
+int commit_log_sync(struct commit *c)
+{
+	struct cairn_db *db = c->db;
+	uint64_t start;
+	int err;
+
+	if (c->failed)
+		return work_refuse(db->work);
+	if (db_log_synced(c->log))
+		return CAIRN_OK;
+	start = now_ns();
+	err = db_log_sync(c->log);
+	stats_add(&db->stats->wal_syncs, 1);
+	hist_add(&db->sync_ns, now_ns() - start);
+	if (err)
+		commit_log_latch(c, err);
+	return err;
+}
+
+/*
+ * The old log is synced before the new one takes anything: of two logs only the
+ * last may have lost its end in a power cut.
+ */
+static int rotate_synced(struct commit *c, size_t capacity)
+{
+	int err = commit_log_sync(c);
+
+	return err ? err : rotate(c, capacity);
+}
+
+void commit_grow_memtables(struct commit *c)
+{
+	size_t max = (size_t)c->db->opts.write_buffer_size;
+
+	c->capacity = c->capacity > max / 2 ? max : 2 * c->capacity;
+}
+
+/* Wait until there may be one more memtable. */
+static int wait_for_memtable(struct commit *c, bool no_slowdown)
+{
+	struct cairn_db *db = c->db;
+	bool fits;
+	int err;
+
+	mutex_lock(&c->mu);
+	mutex_lock(&db->mu);
+	fits = stall_memtable_fits(db);
+	if (!fits && !no_slowdown) {
+		c->stalled = true;
+		commit_turn_away(c);
+	}
+	mutex_unlock(&c->mu);
+	err = stall_for_memtable(db, no_slowdown);
+	mutex_unlock(&db->mu);
+	events_drain(db->events);
+	if (!fits && !no_slowdown) {
+		mutex_lock(&c->mu);
+		c->stalled = false;
+		mutex_unlock(&c->mu);
+	}
+	return err;
+}
+
+/* The memtable has no room for cost bytes. */
+int commit_make_room(struct commit *c, size_t cost, bool no_slowdown)
+{
+	size_t capacity = cost > c->capacity ? cost : c->capacity;
+	int err = wait_for_memtable(c, no_slowdown);
+
+	if (err)
+		return err;
+	err = rotate_synced(c, capacity);
+	if (!err)
+		commit_grow_memtables(c);
+	return err;
+}
+
+/* ------------------------------------------------------------- for others */
+
+bool commit_memtable_in_use(struct commit *c)
+{
+	return memtable_bytes(c->mem) > c->mem_empty;
+}
+
+int commit_rotate(struct commit *c)
+{
+	return rotate_synced(c, c->capacity);
+}
+
+int commit_replace_log(struct commit *c)
+{
+	return rotate(c, c->capacity);
+}
+
+void commit_recovered(struct commit *c)
+{
+	c->failed = false;
+}
+
+bool commit_log_failed(struct commit *c)
+{
+	return db_log_failed(c->log);
+}
+
+int commit_sync(struct commit *c)
+{
+	return commit_log_sync(c);
+}
+
+uint64_t commit_wal_bytes(struct commit *c)
+{
+	return atomic_load_explicit(&c->log_size, memory_order_relaxed);
+}

@@ -1,0 +1,553 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "engine/db/db_iter.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "engine/base/error.h"
+#include "engine/db/db.h"
+#include "engine/kv/kind.h"
+#include "engine/kv/merging_iter.h"
+#include "engine/version/level_iter.h"
+
+/* So many versions of one key are passed one by one; then a seek is cheaper
+ * (RocksDB's max_sequential_skip_in_iterations). */
+#define STEPS_MAX 8
+
+/* --------------------------------------------------------------- results */
+
+static bool end(struct cairn_iter *it, int status)
+{
+	it->valid = false;
+	it->status = status;
+	return false;
+}
+
+static bool show_input(struct cairn_iter *it)
+{
+	it->valid = true;
+	it->backward = false;
+	it->status = CAIRN_OK;
+	it->key = it->in->key.user_key;
+	it->value = it->in->value;
+	return true;
+}
+
+static bool show_copies(struct cairn_iter *it)
+{
+	it->valid = true;
+	it->backward = true;
+	it->status = CAIRN_OK;
+	it->key = buf_slice(&it->key_copy);
+	it->value = buf_slice(&it->value_copy);
+	return true;
+}
+
+static int refuse(uint8_t kind)
+{
+	/*
+	 * The place for merge operators: a KIND_MERGE that is the newest
+	 * visible version is an operand for the versions after it.
+	 */
+	return kind_refuse(kind, "iterator");
+}
+
+static int out_of_order(void)
+{
+	return error_set(CAIRN_ECORRUPT,
+			 "iterator: keys of a table out of order");
+}
+
+/* ---------------------------------------------------------------- bounds */
+
+static bool at_or_above_upper(const struct cairn_iter *it,
+			      struct cairn_slice user_key)
+{
+	return it->upper.data && slice_cmp(user_key, it->upper) >= 0;
+}
+
+static bool below_lower(const struct cairn_iter *it,
+			struct cairn_slice user_key)
+{
+	return it->lower.data && slice_cmp(user_key, it->lower) < 0;
+}
+
+/* The length of user_key's prefix; SIZE_MAX: it has none. */
+static size_t prefix_len(const struct cairn_iter *it,
+			 struct cairn_slice user_key)
+{
+	const struct cairn_prefix_extractor *px = it->db->opts.prefix;
+
+	return px ? px->prefix_len(px->ctx, user_key) : SIZE_MAX;
+}
+
+static bool has_prefix(const struct cairn_iter *it, struct cairn_slice user_key)
+{
+	return slice_starts_with(user_key, buf_slice(&it->prefix)) &&
+	       prefix_len(it, user_key) == it->prefix.len;
+}
+
+/* --------------------------------------------------------------- forward */
+
+/*
+ * Go forward to *target, which is behind where the input stands and borrows
+ * from key_copy: by steps at first, then by a seek.
+ */
+static int approach(struct cairn_iter *it, const struct ikey *target,
+		    unsigned *steps)
+{
+	if (++*steps <= STEPS_MAX) {
+		iter_next(it->in);
+		return CAIRN_OK;
+	}
+	*steps = 0;
+	iter_seek_ge(it->in, target);
+	/* A table with its keys in disorder must not send us in circles. */
+	if (it->in->valid && ikey_cmp(&it->in->key, target) < 0)
+		return out_of_order();
+	return CAIRN_OK;
+}
+
+/* The input stands on a version of the key in key_copy, which is done with. */
+static int pass_older(struct cairn_iter *it, unsigned *steps)
+{
+	struct ikey target = { buf_slice(&it->key_copy), 0 };
+
+	return approach(it, &target, steps);
+}
+
+/*
+ * The input stands on a version that is newer than what is seen here. Move it
+ * on, towards the ones that are not.
+ */
+static int pass_unseen(struct cairn_iter *it, unsigned *steps)
+{
+	struct cairn_slice user_key = it->in->key.user_key;
+	struct ikey target;
+
+	if (*steps == 0 || !slice_eq(user_key, buf_slice(&it->key_copy))) {
+		int err = buf_set(&it->key_copy, user_key);
+
+		if (err)
+			return err;
+		*steps = 0;
+	}
+	target = ikey_seek(buf_slice(&it->key_copy), it->seqno);
+	return approach(it, &target, steps);
+}
+
+/*
+ * Show the first visible entry from where the input stands on. skip: leave out
+ * the versions of the key in key_copy.
+ */
+static bool settle_forward(struct cairn_iter *it, bool skip)
+{
+	unsigned steps = 0;
+
+	while (it->in->valid) {
+		const struct ikey *k = &it->in->key;
+		int err;
+
+		if (skip) {
+			int c = slice_cmp(k->user_key,
+					  buf_slice(&it->key_copy));
+
+			err = c < 0    ? out_of_order()
+			      : c == 0 ? pass_older(it, &steps)
+				       : CAIRN_OK;
+			if (err)
+				return end(it, err);
+			if (c == 0)
+				continue;
+			skip = false;
+			steps = 0;
+		}
+		if (at_or_above_upper(it, k->user_key) ||
+		    (it->prefix_mode && !has_prefix(it, k->user_key)))
+			return end(it, CAIRN_OK);
+		if (ikey_seqno(k) > it->seqno) {
+			err = pass_unseen(it, &steps);
+			if (err)
+				return end(it, err);
+			continue;
+		}
+		switch (ikey_kind(k)) {
+		case KIND_PUT:
+			return show_input(it);
+		case KIND_DELETE:
+		case KIND_SINGLE_DELETE:
+			err = buf_set(&it->key_copy, k->user_key);
+			if (err)
+				return end(it, err);
+			skip = true;
+			steps = 0;
+			break;
+		default:
+			return end(it, refuse(ikey_kind(k)));
+		}
+	}
+	return end(it, it->in->status);
+}
+
+/* -------------------------------------------------------------- backward */
+
+/* What is known of a key whose versions are being passed, oldest first. */
+struct newest {
+	bool found;
+	uint8_t kind;
+};
+
+/* The input stands on a visible version, the newest so far. */
+static int take_version(struct cairn_iter *it, struct newest *n)
+{
+	n->found = true;
+	n->kind = ikey_kind(&it->in->key);
+	if (n->kind != KIND_PUT)
+		return CAIRN_OK;
+	return buf_set(&it->value_copy, it->in->value);
+}
+
+/* The key in key_copy has a visible version: find the newest one directly. */
+static int seek_newest(struct cairn_iter *it, struct newest *n)
+{
+	struct cairn_slice user_key = buf_slice(&it->key_copy);
+	struct ikey target = ikey_seek(user_key, it->seqno);
+
+	iter_seek_ge(it->in, &target);
+	if (!it->in->valid && it->in->status)
+		return it->in->status;
+	if (!it->in->valid || !slice_eq(it->in->key.user_key, user_key))
+		return out_of_order();
+	return take_version(it, n);
+}
+
+/* Go before all versions of the key in key_copy. */
+static int seek_before(struct cairn_iter *it)
+{
+	struct ikey before_all = { buf_slice(&it->key_copy), UINT64_MAX };
+
+	iter_seek_lt(it->in, &before_all);
+	if (!it->in->valid)
+		return it->in->status;
+	if (ikey_cmp(&it->in->key, &before_all) >= 0)
+		return out_of_order();
+	return CAIRN_OK;
+}
+
+/*
+ * The input stands on the oldest version of a key. Go before all versions of
+ * it; key_copy, value_copy and *n tell what was found.
+ */
+static int collect_backward(struct cairn_iter *it, struct newest *n)
+{
+	int err = buf_set(&it->key_copy, it->in->key.user_key);
+
+	*n = (struct newest){ 0 };
+	for (unsigned steps = 0; !err; steps++) {
+		bool visible = ikey_seqno(&it->in->key) <= it->seqno;
+
+		if (steps == STEPS_MAX) {
+			err = visible ? seek_newest(it, n) : CAIRN_OK;
+			return err ? err : seek_before(it);
+		}
+		if (visible) {
+			err = take_version(it, n);
+			if (err)
+				return err;
+		}
+		iter_prev(it->in);
+		if (!it->in->valid)
+			return it->in->status;
+		if (!slice_eq(it->in->key.user_key, buf_slice(&it->key_copy)))
+			return CAIRN_OK;
+	}
+	return err;
+}
+
+/* Show the last visible entry from where the input stands back. */
+static bool settle_backward(struct cairn_iter *it)
+{
+	while (it->in->valid) {
+		struct newest n;
+		int err;
+
+		if (below_lower(it, it->in->key.user_key))
+			return end(it, CAIRN_OK);
+		err = collect_backward(it, &n);
+		if (err)
+			return end(it, err);
+		if (!n.found)
+			continue;
+		switch (n.kind) {
+		case KIND_PUT:
+			return show_copies(it);
+		case KIND_DELETE:
+		case KIND_SINGLE_DELETE:
+			break;
+		default:
+			return end(it, refuse(n.kind));
+		}
+	}
+	return end(it, it->in->status);
+}
+
+/* ----------------------------------------------------------- positioning */
+
+static bool seek_forward(struct cairn_iter *it, struct cairn_slice key)
+{
+	struct ikey target = ikey_seek(key, it->seqno);
+
+	if (at_or_above_upper(it, key))
+		return end(it, CAIRN_OK);
+	iter_seek_ge(it->in, &target);
+	return settle_forward(it, false);
+}
+
+static bool seek_backward(struct cairn_iter *it, struct cairn_slice key)
+{
+	struct ikey before_all = { key, UINT64_MAX };
+
+	iter_seek_lt(it->in, &before_all);
+	return settle_backward(it);
+}
+
+bool cairn_iter_first(struct cairn_iter *it)
+{
+	it->prefix_mode = false;
+	if (it->lower.data)
+		return seek_forward(it, it->lower);
+	iter_first(it->in);
+	return settle_forward(it, false);
+}
+
+bool cairn_iter_last(struct cairn_iter *it)
+{
+	if (it->prefix_mode)
+		return end(it, error_set(CAIRN_EINVAL,
+					 "iterator: last in prefix mode"));
+	if (it->upper.data)
+		return seek_backward(it, it->upper);
+	iter_last(it->in);
+	return settle_backward(it);
+}
+
+bool cairn_iter_seek_ge(struct cairn_iter *it, struct cairn_slice key)
+{
+	it->prefix_mode = false;
+	return seek_forward(it, below_lower(it, key) ? it->lower : key);
+}
+
+bool cairn_iter_seek_lt(struct cairn_iter *it, struct cairn_slice key)
+{
+	it->prefix_mode = false;
+	return seek_backward(it, at_or_above_upper(it, key) ? it->upper : key);
+}
+
+bool cairn_iter_seek_prefix_ge(struct cairn_iter *it, struct cairn_slice key)
+{
+	size_t len = prefix_len(it, key);
+	struct ikey target;
+	int err;
+
+	it->prefix_mode = false;
+	if (len == SIZE_MAX || len > key.len)
+		return end(it, error_set(CAIRN_EINVAL,
+					 "iterator: key has no prefix"));
+	err = buf_set(&it->prefix, slice_of(key.data, len));
+	if (err)
+		return end(it, err);
+	it->prefix_mode = true;
+	if (below_lower(it, key))
+		key = it->lower;
+	if (at_or_above_upper(it, key) || !has_prefix(it, key))
+		return end(it, CAIRN_OK);
+	target = ikey_seek(key, it->seqno);
+	iter_seek_prefix_ge(it->in, &target, buf_slice(&it->prefix));
+	return settle_forward(it, false);
+}
+
+bool cairn_iter_next(struct cairn_iter *it)
+{
+	struct ikey behind_all;
+	int err;
+
+	if (!it->valid)
+		return false;
+	if (it->backward) {
+		behind_all = (struct ikey){ it->key, 0 };
+		iter_seek_ge(it->in, &behind_all);
+		return settle_forward(it, true);
+	}
+	/* A put whose seqno was zeroed has no older versions to be skipped. */
+	if (ikey_seqno(&it->in->key) == 0) {
+		iter_next(it->in);
+		return settle_forward(it, false);
+	}
+	err = buf_set(&it->key_copy, it->key);
+	if (err)
+		return end(it, err);
+	iter_next(it->in);
+	return settle_forward(it, true);
+}
+
+bool cairn_iter_prev(struct cairn_iter *it)
+{
+	int err;
+
+	if (!it->valid)
+		return false;
+	if (it->prefix_mode)
+		return end(it, error_set(CAIRN_EINVAL,
+					 "iterator: prev in prefix mode"));
+	if (it->backward)
+		return settle_backward(it);
+	err = buf_set(&it->key_copy, it->key);
+	if (err)
+		return end(it, err);
+	return seek_backward(it, buf_slice(&it->key_copy));
+}
+
+bool cairn_iter_valid(const struct cairn_iter *it)
+{
+	return it->valid;
+}
+
+struct cairn_slice cairn_iter_key(const struct cairn_iter *it)
+{
+	return it->key;
+}
+
+struct cairn_slice cairn_iter_value(const struct cairn_iter *it)
+{
+	return it->value;
+}
+
+int cairn_iter_status(const struct cairn_iter *it)
+{
+	return it->status;
+}
+
+/* --------------------------------------------------------------- opening */
+
+static int add_run(const struct level_iter_options *opts,
+		   const struct version_files *run, struct iter **children,
+		   size_t *n)
+{
+	int err;
+
+	if (run->n == 0)
+		return CAIRN_OK;
+	err = level_iter_new(run, opts, &children[*n]);
+	if (!err)
+		++*n;
+	return err;
+}
+
+/* The sources of the read state, newest first; children has room for all. */
+static int open_children(const struct cairn_iter *it, bool fill_cache,
+			 struct iter **children, size_t *n)
+{
+	const struct read_state *s = it->state;
+	const struct version *v = s->version;
+	struct level_iter_options opts = {
+		.tables = it->db->tables,
+		.scan = fill_cache ? TABLE_SCAN_CACHED : TABLE_SCAN_NO_FILL,
+		.lower = it->lower,
+		.upper = it->upper,
+	};
+	int err = CAIRN_OK;
+
+	for (size_t i = 0; i < s->n_mems && !err; i++) {
+		if (memtable_empty(s->mems[i]))
+			continue;
+		err = memtable_iter_new(s->mems[i], &children[*n]);
+		if (!err)
+			++*n;
+	}
+	for (size_t i = v->n_sublevels; i-- > 0 && !err;)
+		err = add_run(&opts, &v->sublevel[i], children, n);
+	for (int l = 1; l < CAIRN_LEVELS && !err; l++)
+		err = add_run(&opts, &v->level[l], children, n);
+	return err;
+}
+
+static int open_input(struct cairn_iter *it, bool fill_cache)
+{
+	size_t max = it->state->n_mems + it->state->version->n_sublevels +
+		     CAIRN_LEVELS;
+	struct iter **children = malloc(max * sizeof(struct iter *));
+	size_t n = 0;
+	int err;
+
+	if (!children)
+		return error_nomem();
+	err = open_children(it, fill_cache, children, &n);
+	if (!err) {
+		err = merging_iter_new(children, n, &it->in);
+		n = 0; /* taken over, whatever the result */
+	}
+	while (n)
+		iter_close(children[--n]);
+	free(children);
+	return err;
+}
+
+static void release(struct cairn_iter *it)
+{
+	iter_close(it->in);
+	if (it->state)
+		read_state_unref(it->state);
+	buf_fini(&it->key_copy);
+	buf_fini(&it->value_copy);
+	buf_fini(&it->prefix);
+}
+
+int cairn_iter_new(struct cairn_db *db, const struct cairn_read_options *o,
+		   struct cairn_iter **out)
+{
+	const struct cairn_read_options defaults = { 0 };
+	struct cairn_iter *it = calloc(1, sizeof(*it));
+	int err;
+
+	if (!it)
+		return error_nomem();
+	if (!o)
+		o = &defaults;
+	it->db = db;
+	it->lower = o->lower;
+	it->upper = o->upper;
+	/* The state first, then the seqno: see read_state.h. */
+	it->state = read_state_ref_current(db->read_states);
+	it->seqno = o->snapshot ? o->snapshot->seqno
+				: atomic_load_explicit(&db->visible,
+						       memory_order_acquire);
+	err = open_input(it, !o->no_fill_cache);
+	if (err) {
+		release(it);
+		free(it);
+		return err;
+	}
+	mutex_lock(&db->mu);
+	it->created_us = env_mono_us(db->env);
+	list_add_tail(&db->iterators, &it->link);
+	db->n_iterators++;
+	mutex_unlock(&db->mu);
+	*out = it;
+	return CAIRN_OK;
+}
+
+void cairn_iter_free(struct cairn_iter *it)
+{
+	struct cairn_db *db;
+
+	if (!it)
+		return;
+	db = it->db;
+	release(it);
+	/* Last: from then on the database may be closed. */
+	mutex_lock(&db->mu);
+	list_remove(&it->link);
+	db->n_iterators--;
+	mutex_unlock(&db->mu);
+	free(it);
+}

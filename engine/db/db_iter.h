@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The iterator a user sees: the versions of all sources merged, of each key
+ * the newest one at or below the iterator's seqno, deletions left out.
+ *
+ * Going forward the input stands on the entry shown, whose key and value are
+ * the input's own memory. Going backward the versions of a key come oldest
+ * first, so the input has already gone before all of them when the newest one
+ * is known; key and value are copies then.
+ */
+#ifndef CAIRN_DB_DB_ITER_H
+#define CAIRN_DB_DB_ITER_H
+
+#include "engine/base/buf.h"
+#include "engine/base/list.h"
+#include "engine/db/read_state.h"
+#include "engine/kv/iter.h"
+
+struct cairn_iter {
+	struct list link; /* in db->iterators; guarded by db->mu */
+	struct cairn_db *db;
+	uint64_t created_us; /* monotonic */
+
+	/* The rest is of the thread that uses the iterator. */
+	struct read_state *state;
+	struct iter *in;
+	uint64_t seqno;
+	struct cairn_slice lower; /* data NULL: no bound */
+	struct cairn_slice upper;
+
+	bool valid;
+	bool backward; /* which of the two ways above; only when valid */
+	bool prefix_mode;
+	int status;
+	struct cairn_slice key;
+	struct cairn_slice value;
+
+	struct buf key_copy;   /* the key shown, or one to be passed over */
+	struct buf value_copy; /* backward only */
+	struct buf prefix;     /* in prefix mode */
+};
+
+#endif

@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "engine/db/open_files.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "engine/base/error.h"
+#include "engine/db/obsolete.h"
+#include "engine/version/filename.h"
+#include "engine/version/options_file.h"
+
+/* A log without batches is a note, and not longer than this. */
+#define EMPTY_LOG_MAX   256
+#define OPTIONS_LEN_MAX ((size_t)16 << 20)
+#define COMPARATOR      "leveldb.BytewiseComparator"
+#define UUID_LEN        36
+
+bool names_have(const struct env_names *names, const char *name)
+{
+	for (size_t i = 0; i < names->n; i++)
+		if (strcmp(names->names[i], name) == 0)
+			return true;
+	return false;
+}
+
+static uint64_t max_of_kind(const struct env_names *names, enum file_kind kind)
+{
+	uint64_t max = 0;
+	uint64_t number;
+
+	for (size_t i = 0; i < names->n; i++)
+		if (filename_parse(names->names[i], &number) == kind &&
+		    number > max)
+			max = number;
+	return max;
+}
+
+uint64_t files_max_number(const struct env_names *names)
+{
+	uint64_t max = 0;
+	uint64_t number;
+
+	for (size_t i = 0; i < names->n; i++) {
+		/* A number that nothing can follow is made up. */
+		if (filename_parse(names->names[i], &number) != FILE_UNKNOWN &&
+		    number > max && number < UINT64_MAX / 2)
+			max = number;
+	}
+	return max;
+}
+
+/* ---------------------------------------------------------------- checking */
+
+int files_check_foreign(const char *dir, const struct env_names *names)
+{
+	for (size_t i = 0; i < names->n; i++)
+		if (strncmp(names->names[i], "marker.", 7) == 0)
+			return error_set(CAIRN_ENOTSUP,
+					 "%s/%s: a Pebble database; its format "
+					 "is not supported",
+					 dir, names->names[i]);
+	return CAIRN_OK;
+}
+
+/* Whether a log is long enough to have batches. */
+static int is_log_in_use(struct cairn_env *env, const char *dir,
+			 const char *name, bool *in_use)
+{
+	char *path = filename_in(dir, name);
+	struct env_stat st;
+	int err;
+
+	if (!path)
+		return error_nomem();
+	err = env_stat(env, path, &st);
+	free(path);
+	if (err)
+		return err;
+	*in_use = st.size > EMPTY_LOG_MAX;
+	return CAIRN_OK;
+}
+
+int files_check_empty(struct cairn_env *env, const char *dir,
+		      const struct env_names *names)
+{
+	for (size_t i = 0; i < names->n; i++) {
+		const char *name = names->names[i];
+		uint64_t number;
+		enum file_kind kind = filename_parse(name, &number);
+		bool in_use = kind == FILE_TABLE || kind == FILE_TABLE_LDB;
+
+		if (kind == FILE_WAL) {
+			int err = is_log_in_use(env, dir, name, &in_use);
+
+			if (err)
+				return err;
+		}
+		if (in_use)
+			return error_set(CAIRN_ECORRUPT,
+					 "%s: CURRENT is missing, but there is "
+					 "%s",
+					 dir, name);
+	}
+	return CAIRN_OK;
+}
+
+/* Whether two paths are the same but for slashes at the end. */
+static bool same_dir(const char *a, const char *b)
+{
+	size_t a_len = strlen(a), b_len = strlen(b);
+
+	while (a_len > 1 && a[a_len - 1] == '/')
+		a_len--;
+	while (b_len > 1 && b[b_len - 1] == '/')
+		b_len--;
+	return slice_eq(slice_of(a, a_len), slice_of(b, b_len));
+}
+
+static int check_options(const char *dir, const char *path,
+			 const struct options_file *o)
+{
+	if (o->foreign)
+		return CAIRN_OK;
+	if (o->comparator && strcmp(o->comparator, COMPARATOR) != 0)
+		return error_set(CAIRN_ENOTSUP,
+				 "%s: comparator %s is not supported", path,
+				 o->comparator);
+	if (o->wal_dir && *o->wal_dir && !same_dir(o->wal_dir, dir))
+		return error_set(CAIRN_ENOTSUP,
+				 "%s: logs in another directory (wal_dir %s) "
+				 "are not supported",
+				 path, o->wal_dir);
+	return CAIRN_OK;
+}
+
+int files_check_options(struct cairn_env *env, const char *dir,
+			const struct env_names *names)
+{
+	uint64_t number = max_of_kind(names, FILE_OPTIONS);
+	struct options_file o = { 0 };
+	struct buf text = { 0 };
+	char *path;
+	int err;
+
+	if (!number)
+		return CAIRN_OK;
+	path = filename_options(dir, number);
+	if (!path)
+		return error_nomem();
+	err = env_read_file(env, path, OPTIONS_LEN_MAX, &text);
+	if (err == CAIRN_NOT_FOUND)
+		err = error_set(CAIRN_EIO, "%s: it was there a moment ago",
+				path);
+	/* RocksDB does not sync it: a power cut may have emptied it. */
+	if (!err && text.len)
+		err = options_file_parse(buf_slice(&text), path, &o);
+	if (!err && text.len)
+		err = check_options(dir, path, &o);
+	options_file_fini(&o);
+	buf_fini(&text);
+	free(path);
+	return err;
+}
+
+/* -------------------------------------------------------------------- logs */
+
+static int by_value(const void *a, const void *b)
+{
+	uint64_t x, y;
+
+	memcpy(&x, a, sizeof(x));
+	memcpy(&y, b, sizeof(y));
+	return (x > y) - (x < y);
+}
+
+int files_logs(const struct env_names *names, uint64_t least, uint64_t extra,
+	       uint64_t **out, size_t *n)
+{
+	uint64_t *numbers = calloc(names->n + 1, sizeof(*numbers));
+	size_t found = 0;
+	uint64_t number;
+
+	if (!numbers)
+		return error_nomem();
+	for (size_t i = 0; i < names->n; i++)
+		if (filename_parse(names->names[i], &number) == FILE_WAL &&
+		    (number >= least || (extra && number == extra)))
+			numbers[found++] = number;
+	qsort(numbers, found, sizeof(*numbers), by_value);
+	*out = numbers;
+	*n = found;
+	return CAIRN_OK;
+}
+
+/* ----------------------------------------------------------------- writing */
+
+static const char *rocksdb_codec(enum table_codec codec)
+{
+	switch (codec) {
+	case TABLE_CODEC_NONE:
+		break;
+	case TABLE_CODEC_SNAPPY:
+		return "kSnappyCompression";
+	case TABLE_CODEC_ZSTD:
+		return "kZSTD";
+	}
+	return "kNoCompression";
+}
+
+static int format_options(const struct cairn_options *o, struct buf *out)
+{
+	struct options_file_settings s = {
+		.write_buffer_size = o->write_buffer_size,
+		.base_level_size = o->base_level_size,
+		.level_multiplier = o->level_multiplier,
+		.target_file_size = o->target_file_size,
+		.block_size = (size_t)o->block_size,
+		.restart_interval = o->block_restart_interval,
+		.bloom_bits_per_key = o->bloom_bits_per_key,
+	};
+
+	for (int i = 0; i < CAIRN_LEVELS; i++)
+		s.compression[i] = rocksdb_codec(o->codec[i]);
+	return options_file_format(&s, out);
+}
+
+/* Whether the newest OPTIONS says the same already. */
+static int is_written(struct cairn_db *db, const struct env_names *names,
+		      struct cairn_slice text, bool *same)
+{
+	uint64_t number = max_of_kind(names, FILE_OPTIONS);
+	struct buf old = { 0 };
+	char *path;
+	int err;
+
+	*same = false;
+	if (!number)
+		return CAIRN_OK;
+	path = filename_options(db->dir, number);
+	if (!path)
+		return error_nomem();
+	err = env_read_file(db->env, path, OPTIONS_LEN_MAX, &old);
+	if (!err)
+		*same = slice_eq(buf_slice(&old), text);
+	buf_fini(&old);
+	free(path);
+	return err < 0 ? err : CAIRN_OK;
+}
+
+/* Write path anew; takes it over. */
+static int write_file(struct cairn_db *db, char *path, uint64_t tmp_number,
+		      struct cairn_slice text)
+{
+	char *tmp = filename_temp(db->dir, tmp_number);
+	int err;
+
+	if (path && tmp)
+		err = env_replace_file(db->env, db->dir, tmp, path, text);
+	else
+		err = error_nomem();
+	free(tmp);
+	free(path);
+	return err;
+}
+
+int files_write_options(struct cairn_db *db, const struct env_names *names,
+			uint64_t number, bool *written)
+{
+	struct buf text = { 0 };
+	bool same = false;
+	int err;
+
+	err = format_options(&db->opts, &text);
+	if (!err)
+		err = is_written(db, names, buf_slice(&text), &same);
+	if (!err && !same)
+		err = write_file(db, filename_options(db->dir, number), number,
+				 buf_slice(&text));
+	buf_fini(&text);
+	*written = !err && !same;
+	return err;
+}
+
+/* A random UUID (RFC 4122, version 4). */
+static int make_uuid(char out[UUID_LEN + 1])
+{
+	uint8_t b[16];
+
+	if (getrandom(b, sizeof(b), 0) != (ssize_t)sizeof(b))
+		return error_set(CAIRN_EIO, "the system gives no random bytes");
+	b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
+	b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
+	snprintf(out, UUID_LEN + 1,
+		 "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-"
+		 "%02x%02x%02x%02x%02x%02x",
+		 b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9],
+		 b[10], b[11], b[12], b[13], b[14], b[15]);
+	return CAIRN_OK;
+}
+
+int files_write_identity(struct cairn_db *db, const struct env_names *names,
+			 uint64_t tmp_number)
+{
+	char uuid[UUID_LEN + 1];
+	int err;
+
+	if (names_have(names, "IDENTITY"))
+		return CAIRN_OK;
+	err = make_uuid(uuid);
+	if (err)
+		return err;
+	return write_file(db, filename_in(db->dir, "IDENTITY"), tmp_number,
+			  slice_of(uuid, UUID_LEN));
+}
+
+/* ---------------------------------------------------------------- removing */
+
+struct numbers {
+	uint64_t *v;
+	size_t n;
+};
+
+/* The tables of the current version, sorted. */
+static int live_tables(struct cairn_db *db, struct numbers *out)
+{
+	const struct version *v = version_set_current(db->versions);
+	size_t n = 0;
+
+	for (int i = 0; i < CAIRN_LEVELS; i++)
+		n += v->level[i].n;
+	out->v = calloc(n ? n : 1, sizeof(*out->v));
+	if (!out->v)
+		return error_nomem();
+	out->n = 0;
+	for (int i = 0; i < CAIRN_LEVELS; i++)
+		for (size_t k = 0; k < v->level[i].n; k++)
+			out->v[out->n++] = v->level[i].files[k]->number;
+	qsort(out->v, out->n, sizeof(*out->v), by_value);
+	return CAIRN_OK;
+}
+
+static bool has_number(const struct numbers *l, uint64_t number)
+{
+	return bsearch(&number, l->v, l->n, sizeof(*l->v), by_value) != NULL;
+}
+
+static bool is_needed(struct cairn_db *db, enum file_kind kind, uint64_t number,
+		      const struct numbers *live, uint64_t options)
+{
+	switch (kind) {
+	case FILE_TABLE:
+	case FILE_TABLE_LDB:
+		return has_number(live, number);
+	case FILE_WAL:
+		return number >= version_set_log_number(db->versions);
+	case FILE_MANIFEST:
+		return number == version_set_manifest_number(db->versions);
+	case FILE_OPTIONS:
+		return number >= options;
+	case FILE_TEMP:
+		return false;
+	case FILE_UNKNOWN:
+	case FILE_CURRENT:
+	case FILE_LOCK:
+	case FILE_IDENTITY:
+	case FILE_INFO_LOG:
+	case FILE_BLOB:
+		break;
+	}
+	return true;
+}
+
+/* The second highest number of OPTIONS, 0 when there are fewer. */
+static uint64_t second_options(const struct env_names *names)
+{
+	uint64_t max = max_of_kind(names, FILE_OPTIONS);
+	uint64_t second = 0;
+	uint64_t number;
+
+	for (size_t i = 0; i < names->n; i++)
+		if (filename_parse(names->names[i], &number) == FILE_OPTIONS &&
+		    number > second && number < max)
+			second = number;
+	return second;
+}
+
+static void doom(struct cairn_db *db, enum file_kind kind, const char *name,
+		 uint64_t number)
+{
+	char *path = filename_in(db->dir, name);
+	struct env_stat st;
+
+	/* Something that only has the name of ours. */
+	if (path && env_stat(db->env, path, &st) == CAIRN_OK && !st.is_dir) {
+		mutex_lock(&db->mu);
+		obsolete_add_named(db->obsolete, kind, name, number, st.size);
+		mutex_unlock(&db->mu);
+	}
+	free(path);
+}
+
+void files_sweep(struct cairn_db *db, const struct env_names *names,
+		 bool new_options)
+{
+	uint64_t options = new_options ? max_of_kind(names, FILE_OPTIONS)
+				       : second_options(names);
+	struct numbers live = { 0 };
+
+	/* Without memory the next open has another go. */
+	if (live_tables(db, &live))
+		return;
+	for (size_t i = 0; i < names->n; i++) {
+		const char *name = names->names[i];
+		uint64_t number;
+		enum file_kind kind = filename_parse(name, &number);
+
+		if (!is_needed(db, kind, number, &live, options))
+			doom(db, kind, name, number);
+	}
+	free(live.v);
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The files of a directory that opening looks at, makes and removes, besides
+ * MANIFEST and logs: OPTIONS, IDENTITY, and what a crash left. */
+#ifndef CAIRN_DB_OPEN_FILES_H
+#define CAIRN_DB_OPEN_FILES_H
+
+#include "engine/db/db.h"
+
+bool names_have(const struct env_names *names, const char *name);
+
+/* CAIRN_ENOTSUP for directories of Pebble's. */
+MUST_CHECK int files_check_foreign(const char *dir,
+				   const struct env_names *names);
+
+/*
+ * There is no CURRENT, and a database is to be made. CAIRN_ECORRUPT when there
+ * are files of one that would be lost: tables, or logs with something in them.
+ * What a creation that was cut short left is no reason.
+ */
+MUST_CHECK int files_check_empty(struct cairn_env *env, const char *dir,
+				 const struct env_names *names);
+
+/* Read the newest OPTIONS and refuse what cannot be honoured. */
+MUST_CHECK int files_check_options(struct cairn_env *env, const char *dir,
+				   const struct env_names *names);
+
+/* The highest number of any file. */
+uint64_t files_max_number(const struct env_names *names);
+
+/* The numbers of the logs from least on, and that of extra (0: none),
+ * ascending, malloc'ed. */
+MUST_CHECK int files_logs(const struct env_names *names, uint64_t least,
+			  uint64_t extra, uint64_t **out, size_t *n);
+
+/* Write OPTIONS, if it differs from the newest one. */
+MUST_CHECK int files_write_options(struct cairn_db *db,
+				   const struct env_names *names,
+				   uint64_t number, bool *written);
+
+/* Write IDENTITY, if it is missing; tmp_number names the temporary file. */
+MUST_CHECK int files_write_identity(struct cairn_db *db,
+				    const struct env_names *names,
+				    uint64_t tmp_number);
+
+/*
+ * Give what is not needed any more to the deleter: tables that are not live,
+ * old logs and MANIFESTs, all but two OPTIONS, temporary files. names is from
+ * before anything was written. No locks.
+ */
+void files_sweep(struct cairn_db *db, const struct env_names *names,
+		 bool new_options);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Replay of the write-ahead logs that a database was left with.
+ *
+ * The batches of the logs must form an unbroken sequence. A log may end in the
+ * middle of a record only if nothing was written after it: when it is the last
+ * one with a batch, or when the next batch has exactly the number that follows.
+ * Anything else is damage, and refused: what follows it would be lost silently.
+ *
+ * A log of cairn's also says, in its notes (db_log.h), which of its bytes were
+ * synced and which numbers were left out on purpose. Bytes that were not synced
+ * may have holes after a power cut, with whole records behind them: such a log
+ * ends at the first hole.
+ */
+#ifndef CAIRN_DB_RECOVER_H
+#define CAIRN_DB_RECOVER_H
+
+#include "engine/db/db.h"
+
+struct recovery {
+	struct memtable **mems; /* oldest first; owned, with references */
+	size_t n_mems;
+	size_t mems_cap;
+	size_t mems_bytes;   /* capacity of all */
+	uint64_t last_seqno; /* of what was replayed, 0: nothing */
+};
+
+/*
+ * Replay the logs given by number, ascending. When more than a few write
+ * buffers are full, spill (NULL: never) is called: it may write the memtables
+ * to a table and drop them with recovery_clear().
+ */
+MUST_CHECK int recover_logs(struct cairn_db *db, const uint64_t *numbers,
+			    size_t n, int (*spill)(void *ctx), void *ctx,
+			    struct recovery *r);
+
+/* Drop the memtables. */
+void recovery_clear(struct recovery *r);
+void recovery_fini(struct recovery *r);
+
+#endif

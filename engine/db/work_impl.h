@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The inside of background work, shared by work.c (compactions, the MANIFEST
+ * token), work_flush.c, work_manual.c and work_error.c. */
+#ifndef CAIRN_DB_WORK_IMPL_H
+#define CAIRN_DB_WORK_IMPL_H
+
+#include "engine/compact/job.h"
+#include "engine/db/work.h"
+
+/* A running flush or compaction. */
+struct job {
+	struct list link; /* in work.jobs or work.shunned */
+	struct work *work;
+	uint64_t id;
+	bool is_flush;
+	struct compaction_plan plan; /* of a compaction */
+	size_t n_files;              /* memtables of a flush */
+	uint64_t bytes;              /* of the input */
+	_Atomic uint64_t bytes_done; /* relaxed, for people */
+	uint64_t started_us;         /* wall clock */
+	uint64_t started_mono_us;
+	uint64_t shunned_until_us;    /* monotonic */
+	const _Bool volatile *cancel; /* a manual one's; NULL: none */
+
+	/* For struct job_context. */
+	struct buf snapshots;
+	uint64_t newest_user_snapshot;
+};
+
+/* All but the atomics and threads is guarded by db->mu. */
+struct work {
+	struct cairn_db *db;
+	pthread_t flush_thread;
+	bool have_flush_thread;
+	pthread_t *compact_threads;
+	unsigned n_compact_threads;
+
+	bool started;
+	bool stop;
+	_Atomic bool cancel; /* compactions end soon; relaxed */
+	struct cond changed; /* something may be due; the threads wait */
+	struct cond done;    /* something was done; callers wait */
+
+	struct list jobs; /* running */
+	uint64_t last_job;
+	bool install_due; /* of the read state */
+
+	/* The MANIFEST token. */
+	bool token_taken;
+	struct cond token_free;
+
+	/*
+	 * Learning the entries of tables that were there when opening: the
+	 * number of the last one, and how many more are worth opening for it.
+	 */
+	uint64_t counted_number;
+	uint64_t n_to_count;
+
+	/* Flushes. Memtables are flushed in order, so counting them tells which
+	 * are. */
+	uint64_t n_flushed;
+
+	/* Compactions. */
+	bool pick_due;             /* the picker may find something */
+	uint64_t compact_retry_us; /* monotonic; not before */
+	unsigned compact_failures; /* in a row */
+	unsigned n_manual_urgent;  /* manual ones that found no gap for long */
+	struct list shunned; /* plans that met damage: left alone for a while */
+
+	/* The background error. */
+	struct background_error error;
+	_Atomic bool refuse_writes; /* release and acquire: with the message */
+	uint64_t error_retry_us;    /* monotonic; when to try to recover */
+	uint64_t error_pause_us;
+	uint64_t resume_wanted; /* tickets of cairn_resume() */
+	uint64_t resume_done;
+	int resume_result;
+	char resume_message[1024];
+};
+
+/* mu held in all of these. */
+
+/* A job begins: takes an id, marks its inputs, collects the snapshots. */
+MUST_CHECK int job_begin(struct work *w, struct job *j);
+/* The opposite, but for freeing what the plan holds. */
+void job_end(struct work *w, struct job *j);
+void job_context(struct job *j, struct job_context *out);
+
+/*
+ * Run the compaction in j->plan from beginning to end: j is finished and freed.
+ * Returns its result; failures of the MANIFEST are latched here. mu is let go.
+ */
+MUST_CHECK int work_compact(struct work *w, struct job *j);
+
+/* The plans that the picker must not cross: running ones and, unless somebody
+ * asks for the compaction, shunned ones. */
+struct running_plans {
+	const struct compaction_plan **plans; /* owned */
+	struct picker_running running;
+};
+MUST_CHECK int running_plans_new(const struct work *w, bool with_shunned,
+				 struct running_plans *out);
+void running_plans_fini(struct running_plans *r);
+
+/* Something may be due, and something was done. */
+void work_wake(struct work *w);
+
+/* A new MANIFEST with the present version. As work_log_edit(). */
+MUST_CHECK int work_new_manifest(struct work *w);
+
+/* Recovered, whatever was latched. */
+void work_clear_error(struct work *w);
+
+/* What the flush thread does in state hard: waits, or tries to recover. */
+void work_heal(struct work *w);
+
+/* Flush the n oldest immutable memtables, which have no writers. What fails is
+ * for the caller to latch; *source says where. */
+MUST_CHECK int work_flush(struct work *w, size_t n, enum error_source *source);
+void *work_flush_thread(void *arg);
+
+/* Tables that an edit added. events_drain() later. */
+void work_post_tables(struct work *w, uint64_t job,
+		      const struct version_edit *edit);
+
+#endif

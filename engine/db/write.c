@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Writes as the user calls them: limits, batches of one, and timing. */
+#include <stdlib.h>
+#include <time.h>
+
+#include "engine/base/error.h"
+#include "engine/db/commit.h"
+#include "engine/db/stall.h"
+#include "engine/db/work.h"
+#include "engine/kv/batch.h"
+
+/* A batch holds at most one largest value, and something beside it. */
+#define BATCH_BYTES_MAX ((size_t)CAIRN_VALUE_MAX + ((size_t)1 << 20))
+#define MEMTABLE_MAX    ((UINT64_C(4) << 30) - (UINT64_C(64) << 10))
+
+/* Key and value together up to this size need no allocation in cairn_put(). */
+#define STACK_BATCH 1024
+
+/* One commit in 2^SAMPLE_BITS is timed: reading the clock twice costs about
+ * 50 ns. All that sync are. */
+#define SAMPLE_BITS 4
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* By the number of the last batch, spread (Knuth's multiplicative hashing). */
+static bool sampled(struct cairn_db *db)
+{
+	uint64_t v = atomic_load_explicit(&db->visible, memory_order_relaxed);
+
+	return (v * UINT64_C(0x9e3779b97f4a7c15)) >> (64 - SAMPLE_BITS) == 0;
+}
+
+static int check_writable(struct cairn_db *db)
+{
+	if (db->opts.read_only)
+		return error_set(CAIRN_EROFS, "%s: opened read-only", db->dir);
+	if (work_refuses_writes(db->work))
+		return work_refuse(db->work);
+	return CAIRN_OK;
+}
+
+static int check_batch(const struct commit_batch *b)
+{
+	if (b->sync && b->disable_wal)
+		return error_set(CAIRN_EINVAL,
+				 "sync and disable_wal exclude each other");
+	if (b->len > BATCH_BYTES_MAX ||
+	    memtable_batch_cost(b->len, b->count) > MEMTABLE_MAX)
+		return error_set(CAIRN_EINVAL,
+				 "batch of %zu bytes and %u changes is too "
+				 "large",
+				 b->len, (unsigned)b->count);
+	return CAIRN_OK;
+}
+
+static int write_batch(struct cairn_db *db, struct commit_batch *b)
+{
+	uint64_t start = 0;
+	int err;
+
+	err = check_batch(b);
+	if (!err)
+		err = check_writable(db);
+	if (err)
+		return err;
+	if (!b->count)
+		return b->sync ? cairn_wal_sync(db) : CAIRN_OK;
+	if (b->sync || sampled(db))
+		start = now_ns();
+	err = stall_before_write(db, b->len, b->no_slowdown);
+	if (!err)
+		err = commit_batch(db->commit, b);
+	if (start && !err)
+		hist_add(&db->commit_ns, now_ns() - start);
+	return err;
+}
+
+static void set_options(struct commit_batch *b,
+			const struct cairn_write_options *o)
+{
+	if (!o)
+		return;
+	b->sync = o->sync;
+	b->no_slowdown = o->no_slowdown;
+	b->disable_wal = o->disable_wal;
+}
+
+int cairn_write(struct cairn_db *db, const struct cairn_write_options *o,
+		struct cairn_batch *batch)
+{
+	struct commit_batch b = {
+		.bytes = batch->bytes.data,
+		.len = batch->bytes.len,
+		.count = batch->count,
+	};
+
+	set_options(&b, o);
+	return write_batch(db, &b);
+}
+
+static uint8_t *put_lp(uint8_t *p, struct cairn_slice s)
+{
+	p = put_varint32(p, (uint32_t)s.len);
+	if (s.len)
+		memcpy(p, s.data, s.len);
+	return p + s.len;
+}
+
+static int check_limits(struct cairn_slice key, const struct cairn_slice *value)
+{
+	if (key.len > CAIRN_KEY_MAX)
+		return error_set(CAIRN_EINVAL,
+				 "key of %zu bytes is longer than %u", key.len,
+				 CAIRN_KEY_MAX);
+	if (value && value->len > CAIRN_VALUE_MAX)
+		return error_set(CAIRN_EINVAL,
+				 "value of %zu bytes is longer than %u",
+				 value->len, CAIRN_VALUE_MAX);
+	return CAIRN_OK;
+}
+
+/* A batch of one operation, on the stack when it is small. value NULL: none. */
+static int write_one(struct cairn_db *db, const struct cairn_write_options *o,
+		     uint8_t kind, struct cairn_slice key,
+		     const struct cairn_slice *value)
+{
+	uint8_t small[BATCH_HEADER_LEN + 1 + 2 * VARINT32_MAX_LEN +
+		      STACK_BATCH];
+	size_t payload = key.len + (value ? value->len : 0);
+	struct commit_batch b = { .bytes = small, .count = 1 };
+	uint8_t *p;
+	int err;
+
+	err = check_limits(key, value);
+	if (err)
+		return err;
+	if (payload > STACK_BATCH) {
+		b.bytes = malloc(sizeof(small) - STACK_BATCH + payload);
+		if (!b.bytes)
+			return error_nomem();
+	}
+	p = put_le64(b.bytes, 0);
+	p = put_le32(p, 1);
+	*p++ = kind;
+	p = put_lp(p, key);
+	if (value)
+		p = put_lp(p, *value);
+	b.len = (size_t)(p - b.bytes);
+	set_options(&b, o);
+	err = write_batch(db, &b);
+	if (b.bytes != small)
+		free(b.bytes);
+	return err;
+}
+
+int cairn_put(struct cairn_db *db, const struct cairn_write_options *o,
+	      struct cairn_slice key, struct cairn_slice value)
+{
+	return write_one(db, o, KIND_PUT, key, &value);
+}
+
+int cairn_delete(struct cairn_db *db, const struct cairn_write_options *o,
+		 struct cairn_slice key)
+{
+	return write_one(db, o, KIND_DELETE, key, NULL);
+}
+
+int cairn_wal_sync(struct cairn_db *db)
+{
+	const struct commit_batch nothing = { .sync = true };
+
+	if (db->opts.read_only)
+		return error_set(CAIRN_EROFS, "%s: opened read-only", db->dir);
+	return commit_batch(db->commit, &nothing);
+}
