@@ -60,10 +60,21 @@ unit_tests = \
 	tests/engine/version/test_options_file \
 	tests/engine/version/test_version \
 	tests/engine/version/test_version_set \
-	tests/engine/wal/test_log
+	tests/engine/wal/test_log \
+	tests/mvcc/test_attr \
+	tests/mvcc/test_chunk \
+	tests/mvcc/test_encode \
+	tests/mvcc/test_fault \
+	tests/mvcc/test_forget \
+	tests/mvcc/test_history \
+	tests/mvcc/test_list \
+	tests/mvcc/test_model \
+	tests/mvcc/test_row_cache \
+	tests/mvcc/test_scan \
+	tests/mvcc/test_txn
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
-unit_ldadd = libtestsupport.la libengine.la $(CHECK_LIBS)
+unit_ldadd = libtestsupport.la libmvcc.la $(CHECK_LIBS)
 unit_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS) -Wno-format-truncation
 tests_engine_base_test_buf_CFLAGS = $(unit_cflags)
 tests_engine_base_test_buf_LDADD = $(unit_ldadd)
@@ -161,6 +172,28 @@ tests_engine_version_test_version_set_CFLAGS = $(unit_cflags)
 tests_engine_version_test_version_set_LDADD = $(unit_ldadd)
 tests_engine_wal_test_log_CFLAGS = $(unit_cflags)
 tests_engine_wal_test_log_LDADD = $(unit_ldadd)
+tests_mvcc_test_attr_CFLAGS = $(unit_cflags)
+tests_mvcc_test_attr_LDADD = $(unit_ldadd)
+tests_mvcc_test_chunk_CFLAGS = $(unit_cflags)
+tests_mvcc_test_chunk_LDADD = $(unit_ldadd)
+tests_mvcc_test_encode_CFLAGS = $(unit_cflags)
+tests_mvcc_test_encode_LDADD = $(unit_ldadd)
+tests_mvcc_test_fault_CFLAGS = $(unit_cflags)
+tests_mvcc_test_fault_LDADD = $(unit_ldadd)
+tests_mvcc_test_forget_CFLAGS = $(unit_cflags)
+tests_mvcc_test_forget_LDADD = $(unit_ldadd)
+tests_mvcc_test_history_CFLAGS = $(unit_cflags)
+tests_mvcc_test_history_LDADD = $(unit_ldadd)
+tests_mvcc_test_list_CFLAGS = $(unit_cflags)
+tests_mvcc_test_list_LDADD = $(unit_ldadd)
+tests_mvcc_test_model_CFLAGS = $(unit_cflags)
+tests_mvcc_test_model_LDADD = $(unit_ldadd)
+tests_mvcc_test_row_cache_CFLAGS = $(unit_cflags)
+tests_mvcc_test_row_cache_LDADD = $(unit_ldadd)
+tests_mvcc_test_scan_CFLAGS = $(unit_cflags)
+tests_mvcc_test_scan_LDADD = $(unit_ldadd)
+tests_mvcc_test_txn_CFLAGS = $(unit_cflags)
+tests_mvcc_test_txn_LDADD = $(unit_ldadd)
 endif
 
 # With the real RocksDB beside us.
@@ -177,4 +210,4 @@ endif
 
 AM_TESTS_ENVIRONMENT = CAIRN=$(abs_top_builddir)/cairn; export CAIRN;
 EXTRA_DIST += tests/data
-noinst_HEADERS += tests/engine/env/contract.h tests/engine/table/table_support.h tests/support/runner.h
+noinst_HEADERS += tests/engine/env/contract.h tests/engine/table/table_support.h tests/mvcc/fixture.h tests/support/runner.h

@@ -34,14 +34,14 @@ static int check_going_on(const struct manual *m)
 	return CAIRN_OK;
 }
 
-/* Whether level has files in the range that were there before. */
-static bool has_old_files(const struct manual *m, int level)
+/* Whether level has files in the range with a number below limit. */
+static bool has_files(const struct manual *m, int level, uint64_t limit)
 {
 	const struct version_files *files =
 		&version_set_current(m->w->db->versions)->level[level];
 
 	for (size_t i = 0; i < files->n; i++)
-		if (files->files[i]->number < m->first_new &&
+		if (files->files[i]->number < limit &&
 		    file_meta_overlaps(files->files[i], m->from, m->to))
 			return true;
 	return false;
@@ -114,17 +114,21 @@ static int compact_levels(const struct manual *m)
 	int err = CAIRN_OK;
 	int level;
 
-	/* Level 0 is never the last one for long: its files go down. */
+	/*
+	 * Level 0 is never the last one for long: its files go down. A step
+	 * takes all of a level that is in the range, what the step before it
+	 * wrote there included; what comes in later may stay.
+	 */
 	for (level = 0; !err && (level == 0 || level < last_level(m));
 	     level++) {
-		while (!err && has_old_files(m, level))
+		if (has_files(m, level, UINT64_MAX))
 			err = step(m, level, false);
 		/* Others may have taken them. */
 		if (err == CAIRN_NOT_FOUND)
 			err = CAIRN_OK;
 	}
 	level = last_level(m);
-	while (!err && has_old_files(m, level))
+	while (!err && has_files(m, level, m->first_new))
 		err = step(m, level, true);
 	return err == CAIRN_NOT_FOUND ? CAIRN_OK : err;
 }

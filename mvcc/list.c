@@ -1,0 +1,587 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Directory listing by seeks.
+ *
+ * Keys come in key order, names are wanted in name order, and the two differ:
+ * the keys `a!`, `a/x` stand for the file a! and the directory a. So when a
+ * name comes up, directories that sort before it may lie ahead: those called
+ * like a proper prefix of the name that is followed by a byte below '/'. And a
+ * file may be a directory, too, whose keys lie ahead: `a`, `a!`, `a/x`.
+ *
+ * Both are the same question: is there a directory p, for a prefix p of the
+ * name? The next key often answers it. It sorts behind the keys of the name; if
+ * it does not go on with p, the keys of p/ have been passed by and there are
+ * none. Only when it does, a second cursor has to look. That answer serves all
+ * names with this prefix: they follow each other, and the question comes up at
+ * the first of them only.
+ *
+ * A directory found ahead is shown at once, and must not be shown again when
+ * its keys come up. All such directories are prefixes of the keys in between,
+ * so those that are pending form a stack: prefixes of one string.
+ */
+#include <stdlib.h>
+
+#include "engine/base/error.h"
+#include "mvcc/cursor.h"
+
+/* A copy of a row, to outlive the cursor's step. */
+struct held_row {
+	bool there;
+	struct mvcc_row row;
+	struct buf key;
+	struct buf value;
+};
+
+struct mvcc_list {
+	struct mvcc *m;
+	int64_t rev; /* pinned */
+	struct buf dir;
+	struct buf start;
+	struct cursor c;
+	struct cursor probe; /* its iterator is made at the first need */
+	bool begun;
+	int ended; /* what every further call returns, when not CAIRN_OK */
+
+	/* The name that has come up. */
+	bool have_name;
+	struct buf name;
+	bool is_dir;
+	size_t next; /* the next prefix of it to ask about has this length */
+	struct held_row file;
+	struct held_row dir_row;
+	struct held_row ahead; /* the record of a prefix of it */
+
+	/* The one before it, in key order. */
+	bool have_prev;
+	struct buf prev;
+
+	/* Directories shown already: prefixes of pending, by length. */
+	struct buf pending;
+	size_t *lens;
+	size_t n_lens;
+	size_t cap_lens;
+
+	struct buf scratch;
+	struct buf plain;
+};
+
+static void held_fini(struct held_row *h)
+{
+	buf_fini(&h->key);
+	buf_fini(&h->value);
+}
+
+static int hold(struct held_row *h, struct cairn_slice key,
+		const struct enc_row *k, struct cairn_slice value)
+{
+	int err = buf_set(&h->key, key);
+
+	if (!err)
+		err = buf_set(&h->value, value);
+	if (err)
+		return err;
+	h->row = (struct mvcc_row){ .key = buf_slice(&h->key),
+				    .main = k->main,
+				    .sub = k->sub };
+	err = enc_row_value_parse(buf_slice(&h->value), h->value.len, &h->row,
+				  NULL, NULL);
+	h->there = !err;
+	return err;
+}
+
+/* ------------------------------------------------------------- construction */
+
+/* The encoded start of the keys that begin with dir name more. */
+static int encode_below(const struct mvcc_list *l, struct cairn_slice name,
+			const char *more, struct buf *plain, struct buf *out)
+{
+	int err = buf_set(plain, buf_slice(&l->dir));
+
+	if (!err)
+		err = buf_append(plain, name.data, name.len);
+	if (!err)
+		err = buf_append(plain, more, strlen(more));
+	if (!err)
+		err = enc_start(out, buf_slice(plain));
+	return err;
+}
+
+static int dir_list_init(struct mvcc_list *l, struct cairn_slice dir,
+			 struct cairn_slice start);
+
+int mvcc_list_new(struct mvcc *m, int64_t rev, struct cairn_slice dir,
+		  struct cairn_slice start, struct mvcc_list **out)
+{
+	struct mvcc_list *l;
+	int err;
+
+	if (dir.len > MVCC_KEY_MAX || (dir.len && dir.data[dir.len - 1] != '/'))
+		return error_set(CAIRN_EINVAL, "no directory");
+	l = calloc(1, sizeof(*l));
+	if (!l)
+		return error_nomem();
+	l->m = m;
+	err = store_pin(m, rev, &l->rev);
+	if (err) {
+		free(l);
+		return err;
+	}
+	err = dir_list_init(l, dir, start);
+	if (err) {
+		mvcc_list_free(l);
+		return err;
+	}
+	*out = l;
+	return CAIRN_OK;
+}
+
+/* A cursor over all keys below the directory. */
+static int open_cursor(struct mvcc_list *l, struct cursor *c)
+{
+	struct buf lower = { 0 }, upper = { 0 };
+	int err = enc_start(&lower, buf_slice(&l->dir));
+
+	if (!err)
+		err = buf_set(&upper, buf_slice(&lower));
+	/* It ends in '/', or is the table byte alone: no carry. */
+	if (!err) {
+		upper.data[upper.len - 1]++;
+		err = cursor_init(c, l->m, l->rev, buf_slice(&lower),
+				  buf_slice(&upper));
+	}
+	buf_fini(&upper);
+	buf_fini(&lower);
+	return err;
+}
+
+static int dir_list_init(struct mvcc_list *l, struct cairn_slice dir,
+			 struct cairn_slice start)
+{
+	int err = buf_set(&l->dir, dir);
+
+	if (!err)
+		err = buf_set(&l->start, start);
+	if (!err)
+		err = open_cursor(l, &l->c);
+	return err;
+}
+
+void mvcc_list_free(struct mvcc_list *l)
+{
+	if (!l)
+		return;
+	cursor_fini(&l->c);
+	cursor_fini(&l->probe);
+	held_fini(&l->file);
+	held_fini(&l->dir_row);
+	held_fini(&l->ahead);
+	buf_fini(&l->dir);
+	buf_fini(&l->start);
+	buf_fini(&l->name);
+	buf_fini(&l->prev);
+	buf_fini(&l->pending);
+	buf_fini(&l->scratch);
+	buf_fini(&l->plain);
+	free(l->lens);
+	mvcc_unpin(l->m, l->rev);
+	free(l);
+}
+
+/* ------------------------------------------------------------------ pending */
+
+static bool pending_has_prefix(const struct mvcc_list *l, size_t len,
+			       struct cairn_slice name)
+{
+	return len <= name.len &&
+	       slice_starts_with(name, slice_of(l->pending.data, len));
+}
+
+static int push_pending(struct mvcc_list *l, struct cairn_slice name)
+{
+	while (l->n_lens &&
+	       !pending_has_prefix(l, l->lens[l->n_lens - 1], name))
+		l->n_lens--;
+	if (l->n_lens == l->cap_lens) {
+		size_t cap = l->cap_lens ? 2 * l->cap_lens : 8;
+		size_t *lens = realloc(l->lens, cap * sizeof(*lens));
+
+		if (!lens)
+			return error_nomem();
+		l->lens = lens;
+		l->cap_lens = cap;
+	}
+	if (buf_set(&l->pending, name))
+		return error_nomem();
+	l->lens[l->n_lens++] = name.len;
+	return CAIRN_OK;
+}
+
+/* The keys of directory name have come up: was it shown already? */
+static bool take_pending(struct mvcc_list *l, struct cairn_slice name)
+{
+	while (l->n_lens) {
+		size_t len = l->lens[l->n_lens - 1];
+
+		if (pending_has_prefix(l, len, name) && len < name.len)
+			return false;
+		l->n_lens--;
+		if (len == name.len && pending_has_prefix(l, len, name))
+			return true;
+	}
+	return false;
+}
+
+/* ------------------------------------------------------------------ walking */
+
+static size_t common_prefix(struct cairn_slice a, struct cairn_slice b)
+{
+	size_t n = a.len < b.len ? a.len : b.len;
+	size_t i = 0;
+
+	while (i < n && a.data[i] == b.data[i])
+		i++;
+	return i;
+}
+
+/* A name has come up; of its prefixes, those of the one before were asked
+ * about. */
+static int set_name(struct mvcc_list *l, struct cairn_slice name, bool is_dir)
+{
+	int err = buf_set(&l->name, name);
+
+	if (err)
+		return err;
+	l->next = 0;
+	if (l->have_prev)
+		l->next = common_prefix(name, buf_slice(&l->prev)) + 1;
+	l->is_dir = is_dir;
+	l->have_name = true;
+	return CAIRN_OK;
+}
+
+/* A directory's keys have come up. rest is what follows dir in the first. */
+static int take_dir(struct mvcc_list *l, struct cairn_slice rest, size_t len,
+		    struct cairn_slice key, const struct enc_row *k)
+{
+	struct cairn_slice name = slice_of(rest.data, len);
+	int err = CAIRN_OK;
+
+	if (rest.len == len + 1) {
+		err = hold(&l->dir_row, key, k, cairn_iter_value(l->c.it));
+		if (!err && l->dir_row.row.attrs.type != MVCC_DIR)
+			l->dir_row.there = false;
+	}
+	if (!err)
+		err = set_name(l, name, true);
+	/* '0' follows '/': behind all that is below it. */
+	if (!err)
+		err = encode_below(l, buf_slice(&l->name), "0", &l->plain,
+				   &l->scratch);
+	if (!err)
+		err = cursor_seek(&l->c, buf_slice(&l->scratch));
+	return err;
+}
+
+static int take_file(struct mvcc_list *l, struct cairn_slice name,
+		     struct cairn_slice key, const struct enc_row *k)
+{
+	int err = hold(&l->file, key, k, cairn_iter_value(l->c.it));
+
+	/* The record of the directory that is listed is not in it. */
+	if (!err && !name.len && l->file.row.attrs.type == MVCC_DIR)
+		l->file.there = false;
+	else if (!err)
+		err = set_name(l, name, false);
+	if (!err)
+		err = cursor_skip(&l->c);
+	return err;
+}
+
+static int begin(struct mvcc_list *l)
+{
+	int err = encode_below(l, buf_slice(&l->start), "", &l->plain,
+			       &l->scratch);
+
+	if (!err)
+		err = cursor_seek(&l->c, buf_slice(&l->scratch));
+	l->begun = !err;
+	return err;
+}
+
+/* The next name in key order. */
+static int take_name(struct mvcc_list *l)
+{
+	struct cairn_slice key, rest;
+	const uint8_t *slash;
+	struct enc_row k;
+	int err = l->begun ? CAIRN_OK : begin(l);
+
+	l->file.there = false;
+	l->dir_row.there = false;
+	while (!err && !l->have_name) {
+		err = cursor_settle(&l->c, slice_of(NULL, 0), &k);
+		if (!err)
+			err = enc_plain(k.prefix, &l->plain);
+		if (err)
+			break;
+		key = buf_slice(&l->plain);
+		rest = key;
+		slice_advance(&rest, l->dir.len);
+		slash = rest.len ? memchr(rest.data, '/', rest.len) : NULL;
+		if (slash)
+			err = take_dir(l, rest, (size_t)(slash - rest.data),
+				       key, &k);
+		else
+			err = take_file(l, rest, key, &k);
+	}
+	return err;
+}
+
+/*
+ * Look whether there is a directory called name, with the second cursor.
+ * CAIRN_NOT_FOUND: no. *record: its record, if it has one.
+ */
+static int probe_dir(struct mvcc_list *l, struct cairn_slice name,
+		     struct held_row *record)
+{
+	struct buf plain = { 0 };
+	struct enc_row k;
+	int err = CAIRN_OK;
+
+	record->there = false;
+	if (!l->probe.it)
+		err = open_cursor(l, &l->probe);
+	if (!err)
+		err = encode_below(l, name, "/", &l->plain, &l->scratch);
+	if (!err)
+		err = cursor_seek(&l->probe, buf_slice(&l->scratch));
+	if (!err)
+		err = cursor_settle(&l->probe, buf_slice(&l->scratch), &k);
+	if (!err)
+		err = enc_plain(k.prefix, &plain);
+	if (!err && plain.len == l->dir.len + name.len + 1) {
+		err = hold(record, buf_slice(&plain), &k,
+			   cairn_iter_value(l->probe.it));
+		if (!err && record->row.attrs.type != MVCC_DIR)
+			record->there = false;
+	}
+	buf_fini(&plain);
+	return err;
+}
+
+/* Whether there is a directory ahead called name, which is a prefix of the
+ * name that has come up, or all of it. CAIRN_NOT_FOUND: no. */
+static int ask_ahead(struct mvcc_list *l, struct cairn_slice name,
+		     struct held_row *record)
+{
+	struct cairn_slice raw;
+	int err = encode_below(l, name, "", &l->plain, &l->scratch);
+
+	if (!err)
+		err = cursor_raw(&l->c, &raw);
+	if (err)
+		return err;
+	if (!slice_starts_with(raw, buf_slice(&l->scratch)) ||
+	    raw.len == l->scratch.len || raw.data[l->scratch.len] > '/')
+		return CAIRN_NOT_FOUND;
+	return probe_dir(l, name, record);
+}
+
+static void emit_dir(struct cairn_slice name, const struct held_row *record,
+		     struct mvcc_entry *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->name = name;
+	out->is_dir = true;
+	out->has_dir_row = record->there;
+	if (record->there)
+		out->dir_row = record->row;
+}
+
+/*
+ * The next directory ahead that sorts before the name that has come up, and
+ * was not asked about before. CAIRN_NOT_FOUND: none is left.
+ */
+static int next_ahead(struct mvcc_list *l, struct mvcc_entry *out)
+{
+	struct cairn_slice name = buf_slice(&l->name);
+	int err;
+
+	while (l->next < name.len) {
+		struct cairn_slice p = slice_of(name.data, l->next++);
+
+		if (name.data[p.len] >= '/')
+			continue;
+		err = ask_ahead(l, p, &l->ahead);
+		if (err == CAIRN_NOT_FOUND)
+			continue;
+		if (!err)
+			err = push_pending(l, p);
+		if (err)
+			return err;
+		if (slice_cmp(p, buf_slice(&l->start)) < 0)
+			continue;
+		emit_dir(p, &l->ahead, out);
+		return CAIRN_OK;
+	}
+	return CAIRN_NOT_FOUND;
+}
+
+/* The name itself. CAIRN_NOT_FOUND: it is not to be shown. */
+static int finish_name(struct mvcc_list *l, struct mvcc_entry *out)
+{
+	struct cairn_slice name = buf_slice(&l->name);
+	bool shown = l->is_dir && take_pending(l, name);
+	int err;
+
+	l->have_name = false;
+	if (!l->is_dir) {
+		err = ask_ahead(l, name, &l->dir_row);
+		if (!err)
+			err = push_pending(l, name);
+		if (err < 0)
+			return err;
+		l->is_dir = !err;
+	}
+	l->have_prev = true;
+	err = buf_set(&l->prev, name);
+	if (err)
+		return err;
+	if (shown || slice_cmp(name, buf_slice(&l->start)) < 0)
+		return CAIRN_NOT_FOUND;
+	memset(out, 0, sizeof(*out));
+	if (l->is_dir)
+		emit_dir(name, &l->dir_row, out);
+	out->name = name;
+	out->is_file = l->file.there;
+	if (l->file.there)
+		out->file = l->file.row;
+	return CAIRN_OK;
+}
+
+int mvcc_list_next(struct mvcc_list *l, struct mvcc_entry *out)
+{
+	int err;
+
+	if (l->ended)
+		return l->ended;
+	for (;;) {
+		if (!l->have_name) {
+			err = take_name(l);
+			if (err)
+				break;
+		}
+		err = next_ahead(l, out);
+		if (err == CAIRN_NOT_FOUND)
+			err = finish_name(l, out);
+		if (!err)
+			return CAIRN_OK;
+		if (err != CAIRN_NOT_FOUND)
+			break;
+	}
+	/* Let go of the files they hold. */
+	l->ended = err;
+	cursor_fini(&l->c);
+	cursor_fini(&l->probe);
+	return err;
+}
+
+/* ------------------------------------------------------------------- lookup */
+
+/* The key dir + name, when it is a file. */
+static int lookup_file(struct mvcc *m, int64_t rev, struct cairn_slice key,
+		       struct mvcc_entry *e, struct mvcc_pinned_row *a)
+{
+	int err = key.len ? mvcc_get(m, key, rev, a) : CAIRN_NOT_FOUND;
+
+	if (err)
+		return err;
+	if (a->row.attrs.type == MVCC_DIR) {
+		mvcc_row_release(a);
+		return CAIRN_NOT_FOUND;
+	}
+	e->is_file = true;
+	e->file = a->row;
+	return CAIRN_OK;
+}
+
+/* Whether something is below dir + name + '/', which is prefix. */
+static int lookup_dir(struct mvcc *m, int64_t rev, struct cairn_slice prefix,
+		      struct mvcc_entry *e, struct mvcc_pinned_row *b)
+{
+	struct buf lower = { 0 }, upper = { 0 }, plain = { 0 };
+	struct cursor c = { 0 };
+	struct found f = { 0 };
+	struct enc_row k;
+	int err = enc_start(&lower, prefix);
+
+	if (!err)
+		err = buf_set(&upper, buf_slice(&lower));
+	if (!err) {
+		upper.data[upper.len - 1]++;
+		err = cursor_init(&c, m, rev, buf_slice(&lower),
+				  buf_slice(&upper));
+	}
+	if (!err)
+		err = cursor_seek(&c, buf_slice(&lower));
+	if (!err)
+		err = cursor_settle(&c, slice_of(NULL, 0), &k);
+	if (err)
+		goto out;
+	e->is_dir = true;
+	err = enc_plain(k.prefix, &plain);
+	if (!err && slice_eq(buf_slice(&plain), prefix))
+		err = found_copy(&f, prefix, k.main, k.sub,
+				 cairn_iter_value(c.it));
+	if (!err && f.own && f.row.attrs.type == MVCC_DIR) {
+		*b = (struct mvcc_pinned_row){ .row = f.row, .own = f.own };
+		memset(&f, 0, sizeof(f));
+		e->has_dir_row = true;
+		e->dir_row = b->row;
+	}
+out:
+	found_release(&f);
+	cursor_fini(&c);
+	buf_fini(&plain);
+	buf_fini(&upper);
+	buf_fini(&lower);
+	return err;
+}
+
+int mvcc_lookup(struct mvcc *m, int64_t rev, struct cairn_slice dir,
+		struct cairn_slice name, struct mvcc_entry *out,
+		struct mvcc_pinned_row *a, struct mvcc_pinned_row *b)
+{
+	struct mvcc_entry e = { .name = name };
+	struct mvcc_pinned_row file = { 0 }, dir_row = { 0 };
+	struct buf key = { 0 };
+	int64_t pinned;
+	int err = store_pin(m, rev, &pinned);
+
+	if (err)
+		return err;
+	err = buf_set(&key, dir);
+	if (!err)
+		err = buf_append(&key, name.data, name.len);
+	if (!err)
+		err = lookup_file(m, pinned, buf_slice(&key), &e, &file);
+	if (err >= 0) {
+		err = buf_append(&key, "/", 1);
+		if (!err && key.len <= MVCC_KEY_MAX)
+			err = lookup_dir(m, pinned, buf_slice(&key), &e,
+					 &dir_row);
+	}
+	if (err >= 0)
+		err = e.is_file || e.is_dir ? CAIRN_OK : CAIRN_NOT_FOUND;
+	if (!err) {
+		*out = e;
+		*a = file;
+		*b = dir_row;
+	} else {
+		mvcc_row_release(&file);
+		mvcc_row_release(&dir_row);
+	}
+	buf_fini(&key);
+	mvcc_unpin(m, pinned);
+	return err;
+}

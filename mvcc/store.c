@@ -1,0 +1,718 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "mvcc/store.h"
+
+#include <stdlib.h>
+
+#include "engine/base/error.h"
+#include "mvcc/forget.h"
+#include "mvcc/object.h"
+
+#define CHUNK_SIZE_DEFAULT      (64u << 10)
+#define ROW_CACHE_BYTES_DEFAULT ((size_t)16 << 20)
+
+/* ----------------------------------------------------------------- finding */
+
+void found_release(struct found *f)
+{
+	free(f->own);
+	memset(f, 0, sizeof(*f));
+}
+
+/* f takes over own: the key, and behind it the first bytes of the value. */
+static int found_decode(struct found *f, uint8_t *own, size_t key_len,
+			const struct cached_row *row)
+{
+	struct found got = { .own = own };
+	int err;
+
+	got.row.key = slice_of(own, key_len);
+	got.row.main = row->main;
+	got.row.sub = row->sub;
+	err = enc_row_value_parse(row->value, row->full_len, &got.row,
+				  &got.attrs, NULL);
+	if (err) {
+		free(own);
+		return err;
+	}
+	*f = got;
+	return CAIRN_OK;
+}
+
+int found_copy(struct found *f, struct cairn_slice key, int64_t main,
+	       int32_t sub, struct cairn_slice value)
+{
+	struct cached_row row = { .main = main,
+				  .sub = sub,
+				  .full_len = value.len };
+	uint8_t *own = malloc(key.len + value.len + 1);
+
+	if (!own)
+		return error_nomem();
+	memcpy(own, key.data, key.len);
+	if (value.len)
+		memcpy(own + key.len, value.data, value.len);
+	row.value = slice_of(own + key.len, value.len);
+	return found_decode(f, own, key.len, &row);
+}
+
+int store_check_key(struct cairn_slice key)
+{
+	if (key.len && key.len <= MVCC_KEY_MAX)
+		return CAIRN_OK;
+	return error_set(CAIRN_EINVAL, "key of %zu bytes; 1 to %u are allowed",
+			 key.len, MVCC_KEY_MAX);
+}
+
+/* The row (main, sub) of key, which is known to exist. */
+static int find_exact(struct mvcc *m, struct cairn_slice key, int64_t main,
+		      int32_t sub, struct found *out)
+{
+	struct cairn_pinned pin = { 0 };
+	struct buf k = { 0 };
+	int err = enc_row_key(&k, key, main, sub);
+
+	if (!err)
+		err = cairn_get(m->db, NULL, buf_slice(&k), &pin);
+	if (err == CAIRN_NOT_FOUND)
+		err = error_set(CAIRN_ECORRUPT,
+				"the row of revision %lld has vanished",
+				(long long)main);
+	if (!err)
+		err = found_copy(out, key, main, sub, pin.value);
+	cairn_pinned_release(&pin);
+	buf_fini(&k);
+	return err;
+}
+
+/* Tell the cache what was found at rev, the published revision. */
+static void remember(struct mvcc *m, struct cairn_slice key, int64_t rev,
+		     const struct enc_row *rk, struct cairn_slice value)
+{
+	struct cached_row row = { 0 };
+	struct mvcc_row head = { .key = key };
+	size_t head_len;
+
+	if (rk) {
+		row.main = rk->main;
+		row.sub = rk->sub;
+		row.full_len = value.len;
+		row.value = value;
+	}
+	if (rk && value.len > ROW_CACHE_VALUE_MAX) {
+		head.main = rk->main;
+		if (enc_row_value_parse(value, value.len, &head, NULL,
+					&head_len))
+			return;
+		row.value.len = head_len;
+	}
+	row_cache_fill(&m->rows, key, &row, &m->begun, rev);
+}
+
+/* it stands on the newest row of key at rev, or on nothing of key. */
+static int take_row(struct mvcc *m, struct cairn_iter *it,
+		    struct cairn_slice key, struct cairn_slice prefix,
+		    int64_t rev, bool newest, struct found *out)
+{
+	struct enc_row rk;
+	int err;
+
+	if (!cairn_iter_valid(it) ||
+	    !slice_starts_with(cairn_iter_key(it), prefix)) {
+		err = cairn_iter_status(it);
+		if (err)
+			return err;
+		out->none = true;
+		if (newest)
+			remember(m, key, rev, NULL, slice_of(NULL, 0));
+		return CAIRN_OK;
+	}
+	err = enc_row_parse(cairn_iter_key(it), &rk);
+	if (err)
+		return err;
+	err = found_copy(out, key, rk.main, rk.sub, cairn_iter_value(it));
+	if (!err && newest)
+		remember(m, key, rev, &rk, cairn_iter_value(it));
+	return err;
+}
+
+static int search(struct mvcc *m, struct cairn_slice key, int64_t rev,
+		  bool newest, struct found *out)
+{
+	struct buf prefix = { 0 }, seek = { 0 };
+	struct cairn_iter *it = NULL;
+	int err = enc_prefix(&prefix, key);
+
+	if (!err)
+		err = enc_seek(&seek, buf_slice(&prefix), rev);
+	if (!err)
+		err = cairn_iter_new(m->db, NULL, &it);
+	if (!err)
+		err = store_check_rev(m, rev);
+	if (!err) {
+		cairn_iter_seek_prefix_ge(it, buf_slice(&seek));
+		err = take_row(m, it, key, buf_slice(&prefix), rev, newest,
+			       out);
+	}
+	cairn_iter_free(it);
+	buf_fini(&seek);
+	buf_fini(&prefix);
+	return err;
+}
+
+static int find_at(struct mvcc *m, struct cairn_slice key, int64_t rev,
+		   bool newest, bool want_value, struct found *out)
+{
+	struct cached_row row;
+	uint8_t *own;
+	int err = store_check_rev(m, rev);
+
+	if (err)
+		return err;
+	err = row_cache_get(&m->rows, key, &row, &own);
+	if (err == CAIRN_NOT_FOUND)
+		return search(m, key, rev, newest, out);
+	if (err)
+		return err;
+	if (row.main > rev) {
+		free(own);
+		return search(m, key, rev, newest, out);
+	}
+	if (!row.main) {
+		free(own);
+		out->none = true;
+		return CAIRN_OK;
+	}
+	if (want_value && row.value.len < row.full_len) {
+		free(own);
+		return find_exact(m, key, row.main, row.sub, out);
+	}
+	return found_decode(out, own, key.len, &row);
+}
+
+int store_find(struct mvcc *m, struct cairn_slice key, int64_t rev,
+	       bool want_value, struct found *out)
+{
+	for (;;) {
+		int64_t cur = atomic_load(&m->current);
+		bool now = rev <= 0;
+		int64_t at = now ? cur : rev;
+		int err;
+
+		memset(out, 0, sizeof(*out));
+		err = find_at(m, key, at, at == cur, want_value, out);
+		/* Only when it was forgotten this moment is "now" too old. */
+		if (err != CAIRN_EFORGOTTEN || !now)
+			return err;
+	}
+}
+
+int store_latest(struct mvcc *m, struct cairn_slice key, bool want_value,
+		 struct found *out)
+{
+	return store_find(m, key, 0, want_value, out);
+}
+
+void mvcc_row_release(struct mvcc_pinned_row *r)
+{
+	cairn_pinned_release(&r->pin);
+	free(r->own);
+	memset(r, 0, sizeof(*r));
+}
+
+int mvcc_get(struct mvcc *m, struct cairn_slice key, int64_t rev,
+	     struct mvcc_pinned_row *out)
+{
+	struct found f;
+	int err = store_check_key(key);
+
+	if (!err)
+		err = store_find(m, key, rev, true, &f);
+	if (err)
+		return err;
+	if (!found_live(&f)) {
+		found_release(&f);
+		return CAIRN_NOT_FOUND;
+	}
+	*out = (struct mvcc_pinned_row){ .row = f.row, .own = f.own };
+	return CAIRN_OK;
+}
+
+/* -------------------------------------------------------------------- pins */
+
+/* The first pin with a revision >= rev. */
+static size_t pin_index(const struct mvcc *m, int64_t rev)
+{
+	size_t lo = 0, hi = m->n_pins;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (m->pins[mid].rev < rev)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+static bool is_pinned(const struct mvcc *m, int64_t rev)
+{
+	size_t i = pin_index(m, rev);
+
+	return i < m->n_pins && m->pins[i].rev == rev;
+}
+
+/* pins_mu is held. */
+static int check_rev_locked(struct mvcc *m, int64_t rev)
+{
+	int64_t cur = atomic_load(&m->current);
+	int64_t forgotten = atomic_load(&m->forgotten);
+
+	assert_held(&m->pins_mu);
+	if (rev > cur)
+		return error_set(CAIRN_EFUTURE,
+				 "revision %lld is not yet written; the "
+				 "current one is %lld",
+				 (long long)rev, (long long)cur);
+	if (rev < forgotten && !is_pinned(m, rev))
+		return error_set(CAIRN_EFORGOTTEN,
+				 "revision %lld is forgotten; the oldest one "
+				 "is %lld",
+				 (long long)rev, (long long)forgotten);
+	return CAIRN_OK;
+}
+
+int store_check_rev(struct mvcc *m, int64_t rev)
+{
+	int err;
+
+	if (rev >= atomic_load(&m->forgotten) &&
+	    rev <= atomic_load(&m->current))
+		return CAIRN_OK;
+	mutex_lock(&m->pins_mu);
+	err = check_rev_locked(m, rev);
+	mutex_unlock(&m->pins_mu);
+	return err;
+}
+
+static int pin_insert(struct mvcc *m, size_t i, int64_t rev)
+{
+	if (m->n_pins == m->cap_pins) {
+		size_t cap = m->cap_pins ? 2 * m->cap_pins : 16;
+		struct pin *pins = realloc(m->pins, cap * sizeof(*pins));
+
+		if (!pins)
+			return error_nomem();
+		m->pins = pins;
+		m->cap_pins = cap;
+	}
+	memmove(&m->pins[i + 1], &m->pins[i],
+		(m->n_pins - i) * sizeof(m->pins[0]));
+	m->pins[i] = (struct pin){ .rev = rev, .count = 1 };
+	m->n_pins++;
+	return CAIRN_OK;
+}
+
+int store_pin(struct mvcc *m, int64_t rev, int64_t *resolved)
+{
+	size_t i;
+	int err;
+
+	mutex_lock(&m->pins_mu);
+	if (rev <= 0)
+		rev = atomic_load(&m->current);
+	err = check_rev_locked(m, rev);
+	if (err)
+		goto out;
+	i = pin_index(m, rev);
+	if (i < m->n_pins && m->pins[i].rev == rev)
+		m->pins[i].count++;
+	else
+		err = pin_insert(m, i, rev);
+	if (!err) {
+		store_use(m);
+		*resolved = rev;
+	}
+out:
+	mutex_unlock(&m->pins_mu);
+	return err;
+}
+
+int mvcc_pin(struct mvcc *m, int64_t rev)
+{
+	int64_t resolved;
+
+	/* The caller must know what to unpin. */
+	if (rev <= 0)
+		return error_set(CAIRN_EINVAL, "no revision to pin");
+	return store_pin(m, rev, &resolved);
+}
+
+static int64_t horizon_locked(struct mvcc *m)
+{
+	int64_t h = atomic_load(&m->forgotten);
+
+	assert_held(&m->pins_mu);
+	return m->n_pins && m->pins[0].rev < h ? m->pins[0].rev : h;
+}
+
+void mvcc_unpin(struct mvcc *m, int64_t rev)
+{
+	int64_t horizon = -1;
+	size_t i;
+
+	mutex_lock(&m->pins_mu);
+	i = pin_index(m, rev);
+	if (i < m->n_pins && m->pins[i].rev == rev) {
+		if (--m->pins[i].count == 0) {
+			m->n_pins--;
+			memmove(&m->pins[i], &m->pins[i + 1],
+				(m->n_pins - i) * sizeof(m->pins[0]));
+		}
+		store_unuse(m);
+		horizon = horizon_locked(m);
+	}
+	mutex_unlock(&m->pins_mu);
+	if (horizon > atomic_load(&m->worker.swept) &&
+	    atomic_load(&m->objects_ended) > 0)
+		forget_kick(m);
+}
+
+int64_t store_horizon(struct mvcc *m)
+{
+	int64_t h;
+
+	mutex_lock(&m->pins_mu);
+	h = horizon_locked(m);
+	mutex_unlock(&m->pins_mu);
+	return h;
+}
+
+/* -------------------------------------------------------------------- open */
+
+static int get_mark(struct mvcc *m, const char *name, uint64_t *out)
+{
+	struct cairn_pinned pin = { 0 };
+	struct buf k = { 0 };
+	int err = enc_mark(&k, name);
+
+	if (!err)
+		err = cairn_get(m->db, NULL, buf_slice(&k), &pin);
+	if (!err)
+		err = enc_number_parse(pin.value, out);
+	cairn_pinned_release(&pin);
+	buf_fini(&k);
+	return err;
+}
+
+static int is_empty(struct mvcc *m, bool *empty)
+{
+	struct cairn_iter *it;
+	int err = cairn_iter_new(m->db, NULL, &it);
+
+	if (err)
+		return err;
+	*empty = !cairn_iter_first(it);
+	err = cairn_iter_status(it);
+	cairn_iter_free(it);
+	return err;
+}
+
+/* Make an empty database a revision store. */
+static int write_format(struct mvcc *m)
+{
+	const struct cairn_write_options sync = { .sync = true };
+	struct buf k = { 0 }, v = { 0 };
+	int err = enc_mark(&k, "format");
+
+	if (!err)
+		err = enc_number(&v, MVCC_FORMAT);
+	if (!err)
+		err = cairn_put(m->db, &sync, buf_slice(&k), buf_slice(&v));
+	buf_fini(&v);
+	buf_fini(&k);
+	return err;
+}
+
+/*
+ * The kind of a store stands in m/format. A database without it is made a
+ * revision store when it is empty and the caller may create: the process may
+ * have died between creating it and writing the mark.
+ */
+static int check_format(struct mvcc *m, const char *dir, bool create)
+{
+	bool empty = false;
+	uint64_t format;
+	int err = get_mark(m, "format", &format);
+
+	if (err == CAIRN_NOT_FOUND) {
+		err = is_empty(m, &empty);
+		if (!err && empty && create && !m->read_only)
+			return write_format(m);
+		if (!err)
+			err = error_set(CAIRN_EKIND,
+					"%s: plain store, without revisions",
+					dir);
+		return err;
+	}
+	if (err)
+		return err;
+	if (format == 0)
+		return error_set(CAIRN_ECORRUPT, "%s: m/format is 0", dir);
+	if (format > MVCC_FORMAT)
+		return error_set(CAIRN_ENOTSUP,
+				 "%s: revision store of format %llu; this "
+				 "version knows %u",
+				 dir, (unsigned long long)format, MVCC_FORMAT);
+	return CAIRN_OK;
+}
+
+/* The last log entry, and when its revision was committed. */
+static int read_log_end(struct mvcc *m, int64_t *last)
+{
+	const struct cairn_read_options log = { .lower = slice_str("r"),
+						.upper = slice_str("s") };
+	struct cairn_iter *it;
+	struct mvcc_change c;
+	struct found f = { 0 };
+	struct buf k = { 0 };
+	struct cairn_pinned pin = { 0 };
+	int err = cairn_iter_new(m->db, &log, &it);
+
+	if (err)
+		return err;
+	*last = 0;
+	if (!cairn_iter_last(it)) {
+		err = cairn_iter_status(it);
+		goto out;
+	}
+	err = enc_log_parse(cairn_iter_key(it), cairn_iter_value(it), &c);
+	if (err)
+		goto out;
+	*last = c.main;
+	err = enc_row_key(&k, c.key, c.main, c.sub);
+	if (!err)
+		err = cairn_get(m->db, NULL, buf_slice(&k), &pin);
+	if (err == CAIRN_NOT_FOUND) {
+		/* A tombstone that compaction has removed. */
+		err = CAIRN_OK;
+		goto out;
+	}
+	if (!err)
+		err = found_copy(&f, c.key, c.main, c.sub, pin.value);
+	if (!err)
+		m->last_time_ns = f.row.time_ns;
+	found_release(&f);
+out:
+	cairn_pinned_release(&pin);
+	buf_fini(&k);
+	cairn_iter_free(it);
+	return err;
+}
+
+static int bad_mark(const char *dir, const char *name)
+{
+	return error_set(CAIRN_ECORRUPT, "%s: m/%s is out of range", dir, name);
+}
+
+static int load(struct mvcc *m, const char *dir, bool create)
+{
+	uint64_t compact = 0, object = 1;
+	int64_t last, current = 1;
+	int err = check_format(m, dir, create);
+
+	if (err)
+		return err;
+	err = get_mark(m, "compact", &compact);
+	if (err < 0)
+		return err;
+	if (!err && (compact == 0 || compact > INT64_MAX))
+		return bad_mark(dir, "compact");
+	if (!err) {
+		current = (int64_t)compact;
+		atomic_store(&m->forgotten, current);
+	}
+	err = get_mark(m, "object", &object);
+	if (err < 0)
+		return err;
+	if (object == 0)
+		return bad_mark(dir, "object");
+	m->next_object = object;
+	m->reserved_object = object;
+	err = read_log_end(m, &last);
+	if (err)
+		return err;
+	if (last > current)
+		current = last;
+	/* Revisions are handed out by adding one. */
+	if (current == INT64_MAX)
+		return error_set(CAIRN_ECORRUPT, "%s: no revision is left",
+				 dir);
+	atomic_store(&m->current, current);
+	atomic_store(&m->begun, current);
+	return m->read_only ? CAIRN_OK : forget_load(m);
+}
+
+static void store_free(struct mvcc *m)
+{
+	forget_fini(m);
+	row_cache_fini(&m->rows);
+	cond_fini(&m->leftover_done);
+	mutex_fini(&m->objects_mu);
+	mutex_fini(&m->pins_mu);
+	mutex_fini(&m->forget_mu);
+	mutex_fini(&m->write_mu);
+	free(m->pins);
+	free(m);
+}
+
+static struct mvcc *store_new(const struct mvcc_options *opts)
+{
+	struct mvcc *m = calloc(1, sizeof(*m));
+	size_t rows = opts->row_cache_bytes;
+
+	if (!m)
+		return NULL;
+	m->chunk_size =
+		opts->chunk_size ? opts->chunk_size : CHUNK_SIZE_DEFAULT;
+	object_limits_init(m);
+	m->prefix.name = ENC_PREFIX_NAME;
+	m->prefix.prefix_len = enc_prefix_len;
+	atomic_store(&m->forgotten, -1);
+	atomic_store(&m->current, 1);
+	atomic_store(&m->begun, 1);
+	mutex_init(&m->write_mu);
+	mutex_init(&m->forget_mu);
+	mutex_init(&m->pins_mu);
+	mutex_init(&m->objects_mu);
+	cond_init(&m->leftover_done);
+	list_init(&m->objects);
+	list_init(&m->leftovers);
+	row_cache_init(&m->rows, rows ? rows : ROW_CACHE_BYTES_DEFAULT);
+	forget_init(m);
+	forget_filter_init(m);
+	return m;
+}
+
+int mvcc_open(const char *dir, const struct mvcc_options *opts,
+	      struct mvcc **out)
+{
+	static const struct mvcc_options defaults = { 0 };
+	struct cairn_options *o = NULL;
+	struct mvcc *m = NULL;
+	bool create = false;
+	int err;
+
+	if (!opts)
+		opts = &defaults;
+	if (opts->chunk_size && (opts->chunk_size < ENC_CHUNK_SIZE_MIN ||
+				 opts->chunk_size > ENC_CHUNK_SIZE_MAX))
+		return error_set(CAIRN_EINVAL,
+				 "chunk size %u; %u to %u are allowed",
+				 opts->chunk_size, ENC_CHUNK_SIZE_MIN,
+				 ENC_CHUNK_SIZE_MAX);
+	m = store_new(opts);
+	o = opts->engine ? cairn_options_clone(opts->engine)
+			 : cairn_options_new();
+	if (!m || !o) {
+		err = error_nomem();
+		goto out;
+	}
+	cairn_options_set_prefix_extractor(o, &m->prefix);
+	cairn_options_set_compaction_filter(o, &m->filter);
+	err = cairn_options_get_bool(o, "create_if_missing", &create);
+	if (!err)
+		err = cairn_options_get_bool(o, "read_only", &m->read_only);
+	if (!err)
+		err = cairn_open(dir, o, &m->db);
+	if (err)
+		goto out;
+	err = load(m, dir, create);
+	if (err) {
+		forget_stop(m);
+		/* The reason counts, not how closing went. */
+		(void)cairn_close(m->db);
+		goto out;
+	}
+	*out = m;
+	m = NULL;
+out:
+	cairn_options_free(o);
+	if (m)
+		store_free(m);
+	return err;
+}
+
+int mvcc_close(struct mvcc *m)
+{
+	int err;
+
+	if (!m)
+		return CAIRN_OK;
+	if (atomic_load(&m->in_use))
+		return error_set(CAIRN_EBUSY,
+				 "%llu readers and writers use the store",
+				 (unsigned long long)atomic_load(&m->in_use));
+	forget_stop(m);
+	err = cairn_close(m->db);
+	if (err == CAIRN_EBUSY) {
+		forget_kick(m);
+		return err;
+	}
+	store_free(m);
+	return err;
+}
+
+/* ------------------------------------------------------------------ reading */
+
+struct cairn_db *mvcc_db(struct mvcc *m)
+{
+	return m->db;
+}
+
+int64_t mvcc_current(const struct mvcc *m)
+{
+	return atomic_load_explicit(&m->current, memory_order_acquire);
+}
+
+int64_t mvcc_oldest(const struct mvcc *m)
+{
+	int64_t forgotten = atomic_load(&m->forgotten);
+
+	return forgotten < 1 ? 1 : forgotten;
+}
+
+int mvcc_sync(struct mvcc *m)
+{
+	return cairn_wal_sync(m->db);
+}
+
+void mvcc_set_listener(struct mvcc *m, const struct mvcc_listener *l)
+{
+	m->listener = l ? *l : (struct mvcc_listener){ 0 };
+}
+
+void mvcc_metrics_get(struct mvcc *m, struct mvcc_metrics *out)
+{
+	struct cairn_metrics engine;
+	struct row_cache_stats rows;
+	int64_t ended = atomic_load(&m->objects_ended);
+
+	cairn_metrics_get(m->db, &engine);
+	row_cache_stats(&m->rows, &rows);
+	memset(out, 0, sizeof(*out));
+	out->current = mvcc_current(m);
+	out->oldest = mvcc_oldest(m);
+	/* Each change is a row and an entry of the log. */
+	out->keys = engine.estimated_entries / 2;
+	out->commits = atomic_load(&m->commits);
+	out->row_cache_hits = rows.hits;
+	out->row_cache_misses = rows.misses;
+	out->objects_ended = ended > 0 ? (uint64_t)ended : 0;
+	out->memory_bytes = rows.bytes + atomic_load(&m->dirty_bytes);
+	mutex_lock(&m->pins_mu);
+	for (size_t i = 0; i < m->n_pins; i++)
+		out->pins += m->pins[i].count;
+	out->oldest_pin = m->n_pins ? m->pins[0].rev : 0;
+	mutex_unlock(&m->pins_mu);
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * struct mvcc, private to mvcc/, and finding rows in it.
+ *
+ * Locks, in the order of taking them:
+ *
+ *   write_mu     one commit at a time: from looking at rows to publishing
+ *   forget_mu    one mvcc_forget() at a time
+ *   worker.mu    the background worker (forget.h)
+ *   objects_mu   object numbers, open objects, leftovers of dead ones
+ *   pins_mu      pinned revisions and the forgotten bound
+ *   those of the row cache
+ *
+ * No two of the last four are held together, and none of them during I/O but
+ * objects_mu, once in 1024 new objects.
+ */
+#ifndef CAIRN_MVCC_STORE_H
+#define CAIRN_MVCC_STORE_H
+
+#include <stdatomic.h>
+
+#include "engine/base/list.h"
+#include "engine/base/sync.h"
+#include "mvcc/encode.h"
+#include "mvcc/row_cache.h"
+
+#define MVCC_FORMAT 1u
+
+struct pin {
+	int64_t rev;
+	uint64_t count;
+};
+
+struct worker {
+	struct mutex mu;
+	struct cond wake;
+	struct cond idle;
+	/* Guarded by mu. */
+	pthread_t thread;
+	bool running;
+	bool stop;
+	bool kicked; /* something may have become due */
+	bool busy;
+	/* All that was due at this horizon is done, but for objects that were
+	 * open, if any. */
+	_Atomic int64_t swept;
+	_Atomic bool skipped;
+	/* Only the thread. */
+	bool counted; /* objects_ended holds what was there at open */
+	int64_t open_rev;
+	int64_t count;
+};
+
+struct mvcc {
+	struct cairn_db *db;
+	struct cairn_prefix_extractor prefix;
+	struct cairn_compaction_filter filter;
+	uint32_t chunk_size;
+	bool read_only;
+	/* See object.c; tests make them small. */
+	size_t stage_bytes;
+	uint64_t empties_some;
+	struct mvcc_listener listener;
+
+	struct mutex write_mu;
+	int64_t last_time_ns; /* guarded by write_mu */
+
+	/*
+	 * The last revision that readers may see. Stored with release after
+	 * its batch is in the engine; pairs with the loads of readers.
+	 */
+	_Atomic int64_t current;
+	/* The last revision that a commit has begun to write; see row_cache.h.
+	 * Sequentially consistent. */
+	_Atomic int64_t begun;
+
+	struct mutex forget_mu;
+	struct mutex pins_mu;
+	/* Guarded by pins_mu; forgotten is also read without, where it is only
+	 * compared, and only grows. */
+	_Atomic int64_t forgotten; /* -1: nothing was */
+	struct pin *pins;          /* ascending */
+	size_t n_pins;
+	size_t cap_pins;
+
+	struct mutex objects_mu;
+	struct cond leftover_done;
+	/* Guarded by objects_mu. */
+	uint64_t next_object;
+	uint64_t reserved_object; /* numbers below may be used */
+	struct list objects;      /* open ones, see object.c */
+	struct list leftovers;    /* struct leftover, see forget.h */
+
+	struct worker worker;
+	struct row_cache rows;
+
+	/* Counters; relaxed. */
+	_Atomic uint64_t in_use; /* handles that keep the store open */
+	_Atomic uint64_t commits;
+	_Atomic uint64_t dirty_bytes;
+	_Atomic int64_t objects_ended;
+};
+
+/* A row, and the bytes it borrows from. */
+struct found {
+	struct mvcc_row row;
+	struct cairn_slice attrs; /* undecoded */
+	bool none;                /* the key has no row, not even a tombstone */
+	uint8_t *own;
+};
+
+/* Safe on a zeroed struct, and twice. */
+void found_release(struct found *f);
+
+static inline bool found_live(const struct found *f)
+{
+	return !f->none && !f->row.deleted;
+}
+
+/*
+ * Make f own copies of key and of an encoded row value; full_len as in
+ * enc_row_value_parse(). f is zeroed before, and on failure.
+ */
+MUST_CHECK int found_copy(struct found *f, struct cairn_slice key, int64_t main,
+			  int32_t sub, struct cairn_slice value);
+
+/* CAIRN_EINVAL unless key may be a key. */
+MUST_CHECK int store_check_key(struct cairn_slice key);
+
+/*
+ * The newest row of key with main <= rev, tombstones too; rev <= 0: the
+ * published one. CAIRN_OK (out->none when there is none), CAIRN_EFORGOTTEN,
+ * CAIRN_EFUTURE. Without want_value, row.value may be missing although the row
+ * has one.
+ */
+MUST_CHECK int store_find(struct mvcc *m, struct cairn_slice key, int64_t rev,
+			  bool want_value, struct found *out);
+
+/*
+ * For a caller that holds write_mu, or can live with an answer that is
+ * outdated at once: the newest row of key.
+ */
+MUST_CHECK int store_latest(struct mvcc *m, struct cairn_slice key,
+			    bool want_value, struct found *out);
+
+/* Pin rev, <= 0 for the published one, which is stored in *resolved. */
+MUST_CHECK int store_pin(struct mvcc *m, int64_t rev, int64_t *resolved);
+
+/*
+ * CAIRN_OK when rev can be read now, else CAIRN_EFORGOTTEN or CAIRN_EFUTURE.
+ * Asked after an iterator was made, the answer holds for what that shows.
+ */
+MUST_CHECK int store_check_rev(struct mvcc *m, int64_t rev);
+
+/* Compactions may drop what only readers below this revision can see; -1:
+ * nothing. At most the forgotten bound, and the lowest pin. */
+int64_t store_horizon(struct mvcc *m);
+
+static inline void store_use(struct mvcc *m)
+{
+	atomic_fetch_add_explicit(&m->in_use, 1, memory_order_relaxed);
+}
+
+static inline void store_unuse(struct mvcc *m)
+{
+	atomic_fetch_sub_explicit(&m->in_use, 1, memory_order_relaxed);
+}
+
+#endif
