@@ -61,6 +61,17 @@ unit_tests = \
 	tests/engine/version/test_version \
 	tests/engine/version/test_version_set \
 	tests/engine/wal/test_log \
+	tests/fs/test_errmap \
+	tests/fs/test_inode \
+	tests/fs/test_keyfile \
+	tests/fs/test_keytext \
+	tests/fs/test_lastfd \
+	tests/fs/test_mount_options \
+	tests/fs/test_name \
+	tests/fs/test_run \
+	tests/fs/test_stats \
+	tests/fs/test_tree \
+	tests/fs/test_xattr \
 	tests/mvcc/test_attr \
 	tests/mvcc/test_chunk \
 	tests/mvcc/test_encode \
@@ -74,7 +85,7 @@ unit_tests = \
 	tests/mvcc/test_txn
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
-unit_ldadd = libtestsupport.la libmvcc.la $(CHECK_LIBS)
+unit_ldadd = libtestsupport.la libcairnfs.la $(CHECK_LIBS)
 unit_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS) -Wno-format-truncation
 tests_engine_base_test_buf_CFLAGS = $(unit_cflags)
 tests_engine_base_test_buf_LDADD = $(unit_ldadd)
@@ -172,6 +183,28 @@ tests_engine_version_test_version_set_CFLAGS = $(unit_cflags)
 tests_engine_version_test_version_set_LDADD = $(unit_ldadd)
 tests_engine_wal_test_log_CFLAGS = $(unit_cflags)
 tests_engine_wal_test_log_LDADD = $(unit_ldadd)
+tests_fs_test_errmap_CFLAGS = $(unit_cflags)
+tests_fs_test_errmap_LDADD = $(unit_ldadd)
+tests_fs_test_inode_CFLAGS = $(unit_cflags)
+tests_fs_test_inode_LDADD = $(unit_ldadd)
+tests_fs_test_keyfile_CFLAGS = $(unit_cflags)
+tests_fs_test_keyfile_LDADD = $(unit_ldadd)
+tests_fs_test_keytext_CFLAGS = $(unit_cflags)
+tests_fs_test_keytext_LDADD = $(unit_ldadd)
+tests_fs_test_lastfd_CFLAGS = $(unit_cflags)
+tests_fs_test_lastfd_LDADD = $(unit_ldadd)
+tests_fs_test_mount_options_CFLAGS = $(unit_cflags)
+tests_fs_test_mount_options_LDADD = $(unit_ldadd)
+tests_fs_test_name_CFLAGS = $(unit_cflags)
+tests_fs_test_name_LDADD = $(unit_ldadd)
+tests_fs_test_run_CFLAGS = $(unit_cflags)
+tests_fs_test_run_LDADD = $(unit_ldadd)
+tests_fs_test_stats_CFLAGS = $(unit_cflags)
+tests_fs_test_stats_LDADD = $(unit_ldadd)
+tests_fs_test_tree_CFLAGS = $(unit_cflags)
+tests_fs_test_tree_LDADD = $(unit_ldadd)
+tests_fs_test_xattr_CFLAGS = $(unit_cflags)
+tests_fs_test_xattr_LDADD = $(unit_ldadd)
 tests_mvcc_test_attr_CFLAGS = $(unit_cflags)
 tests_mvcc_test_attr_LDADD = $(unit_ldadd)
 tests_mvcc_test_chunk_CFLAGS = $(unit_cflags)
@@ -205,9 +238,25 @@ check_PROGRAMS += $(compat_tests)
 TESTS += $(compat_tests)
 tests_compat_test_rocksdb_CFLAGS = $(unit_cflags)
 tests_compat_test_rocksdb_LDADD = $(unit_ldadd) -lrocksdb
+check_PROGRAMS += tests/compat/rocksdb_touch
+tests_compat_rocksdb_touch_CFLAGS = $(AM_CFLAGS)
+tests_compat_rocksdb_touch_LDADD = libmvcc.la -lrocksdb
 endif
 endif
 
+check_PROGRAMS += tests/support/hold_lock
+tests_support_hold_lock_CFLAGS = $(AM_CFLAGS)
+
+# On the built program.
+dist_check_SCRIPTS += \
+	tests/compat/mount_ldb_test.sh \
+	tests/fs/cli_test.sh \
+	tests/fs/mount_test.sh
+TESTS += \
+	tests/compat/mount_ldb_test.sh \
+	tests/fs/cli_test.sh \
+	tests/fs/mount_test.sh
+
 AM_TESTS_ENVIRONMENT = CAIRN=$(abs_top_builddir)/cairn; export CAIRN;
 EXTRA_DIST += tests/data
-noinst_HEADERS += tests/engine/env/contract.h tests/engine/table/table_support.h tests/mvcc/fixture.h tests/support/runner.h
+noinst_HEADERS += tests/engine/env/contract.h tests/engine/table/table_support.h tests/fs/fixture.h tests/mvcc/fixture.h tests/support/runner.h

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* How much memory the daemon may use, and what for. */
+#ifndef CAIRN_FS_MEMORY_H
+#define CAIRN_FS_MEMORY_H
+
+#include <stdint.h>
+
+/* The least that memory= may be. */
+#define MEMORY_MIN (8u << 20)
+
+/*
+ * What this process may use at all: the least of the machine's memory, the
+ * limits of its control groups, and its resource limits.
+ */
+uint64_t memory_allowed(void);
+
+/*
+ * One figure shared out. The parts but the last add up to fifteen sixteenths of
+ * it; the heap takes the rest in gaps.
+ */
+struct memory_split {
+	uint64_t block_cache;
+	uint64_t write_buffer; /* of each memtable */
+	uint64_t write_buffers;
+	uint64_t row_cache;
+	/* What open files may hold before they are committed. A commit makes
+	 * several copies of it (batch, log, memtable), so it is small. */
+	uint64_t dirty;
+};
+struct memory_split memory_split(uint64_t total);
+
+#endif
