@@ -248,7 +248,8 @@ static int clear_dead(struct request *r)
 
 /*
  * Whether the daemon behind path is gone. Only a request tells: attributes may
- * be cached, and while the daemon dies requests are aborted rather than refused.
+ * be cached, and while the daemon dies requests are aborted rather than
+ * refused.
  */
 static bool is_dead(const char *path)
 {

@@ -11,6 +11,7 @@
 
 #include "engine/base/error.h"
 #include "fs/memory.h"
+#include "fs/mounts.h"
 #include "fs/ops.h"
 
 /* How often the housekeeper looks while something waits for it. */
@@ -405,6 +406,18 @@ static void stop_serving(struct mount *mt)
 	stop_keeper(mt);
 }
 
+/* libfuse takes an aborted connection for one that is unmounted already. */
+static void unmount(const struct mount *mt)
+{
+	struct stat st;
+	int err = 0;
+
+	fuse_session_unmount(mt->fs.se);
+	if (stat(mt->mnt, &st) && errno == ENOTCONN)
+		err = mounts_unmount(mt->mnt, true);
+	(void)err; /* the next mount there says what is in the way */
+}
+
 int mount_close(struct mount *mt)
 {
 	struct mvcc_listener none = { NULL, NULL };
@@ -415,7 +428,7 @@ int mount_close(struct mount *mt)
 	if (!mt->o.read_only)
 		err = keyfiles_commit_all(mt->fs.ks, true);
 	if (mt->mounted)
-		fuse_session_unmount(mt->fs.se);
+		unmount(mt);
 	fs_close_all(&mt->fs);
 	mt->fs.workers = NULL;
 	workers_free(w);

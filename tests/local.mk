@@ -61,6 +61,7 @@ unit_tests = \
 	tests/engine/version/test_version \
 	tests/engine/version/test_version_set \
 	tests/engine/wal/test_log \
+	tests/fs/test_cmd_keyset \
 	tests/fs/test_errmap \
 	tests/fs/test_inode \
 	tests/fs/test_keyfile \
@@ -183,6 +184,8 @@ tests_engine_version_test_version_set_CFLAGS = $(unit_cflags)
 tests_engine_version_test_version_set_LDADD = $(unit_ldadd)
 tests_engine_wal_test_log_CFLAGS = $(unit_cflags)
 tests_engine_wal_test_log_LDADD = $(unit_ldadd)
+tests_fs_test_cmd_keyset_CFLAGS = $(unit_cflags)
+tests_fs_test_cmd_keyset_LDADD = $(unit_ldadd)
 tests_fs_test_errmap_CFLAGS = $(unit_cflags)
 tests_fs_test_errmap_LDADD = $(unit_ldadd)
 tests_fs_test_inode_CFLAGS = $(unit_cflags)

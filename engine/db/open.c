@@ -30,6 +30,7 @@ struct opening {
 	struct env_names names; /* of the directory, before any change */
 	bool is_new;
 	struct version_set_state state;
+	bool made_lock; /* there was no LOCK */
 	struct buf current; /* contents of CURRENT, before any change */
 	struct recovery recovery;
 	struct version_edit edit; /* for the new MANIFEST */
@@ -237,7 +238,8 @@ static int lock_dir(struct opening *op)
 	path = filename_in(db->dir, "LOCK");
 	if (!path)
 		return error_nomem();
-	err = env_lock(db->env, path, db->opts.lock_note, &db->lock);
+	op->made_lock = !names_have(&op->names, "LOCK");
+	err = env_lock(db->env, path, NULL, &db->lock);
 	free(path);
 	if (!err)
 		err = list_dir(op);
@@ -497,8 +499,8 @@ static bool is_made_here(const char *name)
 	case FILE_TEMP:
 		return true;
 	case FILE_UNKNOWN:
-	case FILE_CURRENT:
 	case FILE_LOCK:
+	case FILE_CURRENT:
 	case FILE_INFO_LOG:
 	case FILE_TABLE_LDB:
 	case FILE_BLOB:
@@ -529,6 +531,14 @@ static void take_back(struct opening *op, int code)
 			free(path);
 		}
 		env_names_free(&now);
+	}
+	/* While it is held: whoever opened it meanwhile finds it busy. */
+	if (op->made_lock) {
+		char *path = filename_in(db->dir, "LOCK");
+
+		if (path)
+			(void)!env_unlink(db->env, path);
+		free(path);
 	}
 	(void)error_set(code, "%s", why);
 }
@@ -593,6 +603,8 @@ static int open_for_writing(struct opening *op)
 			take_back(op, err);
 		return err;
 	}
+	env_lock_note(db->env, db->lock,
+		      db->opts.lock_note ? db->opts.lock_note : "");
 	events_open_log(db->events);
 	post_opened(op);
 	files_sweep(db, &op->names, op->made_options);

@@ -27,7 +27,8 @@ static int check_going_on(const struct manual *m)
 
 	if (w->stop || w->db->closing)
 		return error_set(CAIRN_EABORTED, "%s: closing", w->db->dir);
-	if (m->cancel && *m->cancel)
+	/* Another thread sets it, without a lock. */
+	if (m->cancel && __atomic_load_n(m->cancel, __ATOMIC_RELAXED))
 		return error_set(CAIRN_EABORTED, "compaction was cancelled");
 	if (w->error.severity == ERROR_HARD)
 		return work_refuse_locked(w);

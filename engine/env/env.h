@@ -142,6 +142,8 @@ struct env_ops {
 			  uint64_t *bytes);
 	int (*lock)(struct cairn_env *e, const char *path, const char *note,
 		    struct env_lock **out);
+	void (*lock_note)(struct cairn_env *e, struct env_lock *l,
+			  const char *note);
 	void (*unlock)(struct cairn_env *e, struct env_lock *l);
 	int (*holder)(struct cairn_env *e, const char *path,
 		      struct cairn_holder *out);
@@ -224,9 +226,9 @@ static inline MUST_CHECK int env_free_space(struct cairn_env *e,
  * Lock path, creating it (mode 0640), exclusively against other processes and
  * against this one: a POSIX write lock on the whole file as RocksDB and
  * LevelDB take it, and a registry for this process, because closing any
- * descriptor of the file would drop the lock. Then replace the contents by
- * "pid N NOTE since RFC3339-TIME\n". CAIRN_EBUSY when held; the message says
- * by whom.
+ * descriptor of the file would drop the lock. With a note, env_lock_note() is
+ * done at once; note NULL leaves the contents alone, so that an open that is
+ * refused changes nothing. CAIRN_EBUSY when held; the message says by whom.
  */
 static inline MUST_CHECK int env_lock(struct cairn_env *e, const char *path,
 				      const char *note, struct env_lock **out)
@@ -234,7 +236,17 @@ static inline MUST_CHECK int env_lock(struct cairn_env *e, const char *path,
 	return e->ops->lock(e, path, note, out);
 }
 
-/* NULL is allowed. */
+/*
+ * Replace the contents by "pid N NOTE since RFC3339-TIME\n" for other processes
+ * to read. The lock holds without it: failing to write it is no failure.
+ */
+static inline void env_lock_note(struct cairn_env *e, struct env_lock *l,
+				 const char *note)
+{
+	e->ops->lock_note(e, l, note);
+}
+
+/* NULL is allowed. Empties the file if a note was written. */
 static inline void env_unlock(struct cairn_env *e, struct env_lock *l)
 {
 	if (l)

@@ -328,6 +328,12 @@ static int fault_lock(struct cairn_env *base, const char *path,
 	return err ? err : env_lock(e->below, path, note, out);
 }
 
+static void fault_lock_note(struct cairn_env *base, struct env_lock *l,
+			    const char *note)
+{
+	env_lock_note(fault_env(base)->below, l, note);
+}
+
 static void fault_unlock(struct cairn_env *base, struct env_lock *l)
 {
 	env_unlock(fault_env(base)->below, l);
@@ -369,6 +375,7 @@ static const struct env_ops fault_ops = {
 	.sync_dir = fault_sync_dir,
 	.free_space = fault_free_space,
 	.lock = fault_lock,
+	.lock_note = fault_lock_note,
 	.unlock = fault_unlock,
 	.holder = fault_holder,
 	.now_us = fault_now_us,

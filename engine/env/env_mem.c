@@ -29,6 +29,7 @@ struct mem_env {
 };
 
 struct env_lock {
+	bool noted; /* the text in the file is ours */
 	struct mem_env *e;
 	struct mem_node *node;
 	struct cairn_holder holder;
@@ -446,42 +447,54 @@ static int find_or_make(struct mem_env *e, const char *path,
 	return err;
 }
 
+static void mem_lock_note(struct cairn_env *base, struct env_lock *l,
+			  const char *note)
+{
+	struct mem_env *e = l->e;
+	struct buf text = { 0 };
+
+	if (lock_text_append(&text, (long)getpid(), note, env_now_us(base)) ==
+	    CAIRN_OK) {
+		mutex_lock(&e->mu);
+		write_lock_text(e, l->node, buf_slice(&text));
+		l->noted = true;
+		lock_text_read(buf_slice(&text), &l->holder);
+		mutex_unlock(&e->mu);
+	}
+	buf_fini(&text);
+}
+
 static int mem_lock(struct cairn_env *base, const char *path, const char *note,
 		    struct env_lock **out)
 {
 	struct mem_env *e = mem_env(base);
 	struct env_lock *l = calloc(1, sizeof(*l));
-	struct buf text = { 0 };
 	struct mem_node *n = NULL;
 	int err;
 
 	if (!l)
 		return error_nomem();
 	l->holder.pid = (long)getpid();
-	err = lock_text_append(&text, l->holder.pid, note, env_now_us(base));
-	if (err)
-		goto out;
-	lock_text_read(buf_slice(&text), &l->holder);
-
 	mutex_lock(&e->mu);
 	err = result(find_or_make(e, path, &n), "lock", path);
 	if (!err && n->lock)
 		err = lock_text_busy(path, &n->lock->holder);
 	if (!err) {
-		write_lock_text(e, n, buf_slice(&text));
 		l->e = e;
 		l->node = mem_node_ref(n);
 		mem_node_use(&e->tree, n);
 		n->lock = l;
 		e->refs++;
-		*out = l;
-		l = NULL;
 	}
 	mutex_unlock(&e->mu);
-out:
-	buf_fini(&text);
-	free(l);
-	return err;
+	if (err) {
+		free(l);
+		return err;
+	}
+	if (note)
+		mem_lock_note(base, l, note);
+	*out = l;
+	return CAIRN_OK;
 }
 
 static void mem_unlock(struct cairn_env *base, struct env_lock *l)
@@ -492,7 +505,8 @@ static void mem_unlock(struct cairn_env *base, struct env_lock *l)
 	mutex_lock(&e->mu);
 	assert(l->node->lock == l);
 	l->node->lock = NULL;
-	write_lock_text(e, l->node, slice_of(NULL, 0));
+	if (l->noted)
+		write_lock_text(e, l->node, slice_of(NULL, 0));
 	mem_node_unuse(&e->tree, l->node);
 	mem_node_unref(&e->tree, l->node);
 	mem_leave(e);
@@ -551,6 +565,7 @@ static const struct env_ops mem_ops = {
 	.sync_dir = mem_sync_dir,
 	.free_space = mem_free_space,
 	.lock = mem_lock,
+	.lock_note = mem_lock_note,
 	.unlock = mem_unlock,
 	.holder = mem_holder,
 	.now_us = mem_now_us,

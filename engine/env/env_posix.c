@@ -485,6 +485,7 @@ struct env_lock {
 	dev_t dev;
 	ino_t ino;
 	int fd;
+	bool noted; /* the text in the file is ours */
 	struct cairn_holder holder;
 };
 
@@ -591,6 +592,7 @@ static int lock_registered(struct env_lock *l, const char *path)
 {
 	const struct env_lock *ours;
 	struct stat st;
+	int err;
 
 	if (stat(path, &st) == 0) {
 		ours = registry_find(&st);
@@ -604,7 +606,14 @@ static int lock_registered(struct env_lock *l, const char *path)
 			FILE_MODE);
 	if (l->fd < 0)
 		return error_errno(errno, "lock", path);
-	return take_lock(l, path);
+	err = take_lock(l, path);
+	if (err)
+		return err;
+	/* A refused open may have removed the file in between. */
+	if (stat(path, &st) || st.st_dev != l->dev || st.st_ino != l->ino)
+		return error_set(CAIRN_EBUSY, "%s: just released; try again",
+				 path);
+	return CAIRN_OK;
 }
 
 static uint64_t clock_us(clockid_t clock)
@@ -615,40 +624,50 @@ static uint64_t clock_us(clockid_t clock)
 	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
+static void posix_lock_note(struct cairn_env *e, struct env_lock *l,
+			    const char *note)
+{
+	struct buf text = { 0 };
+
+	(void)e;
+	if (lock_text_append(&text, (long)getpid(), note,
+			     clock_us(CLOCK_REALTIME)) == CAIRN_OK) {
+		pthread_mutex_lock(&registry_mu);
+		write_text(l->fd, buf_slice(&text));
+		l->noted = true;
+		lock_text_read(buf_slice(&text), &l->holder);
+		pthread_mutex_unlock(&registry_mu);
+	}
+	buf_fini(&text);
+}
+
 static int posix_lock(struct cairn_env *e, const char *path, const char *note,
 		      struct env_lock **out)
 {
 	struct env_lock *l = calloc(1, sizeof(*l));
-	struct buf text = { 0 };
-	long pid = (long)getpid();
 	int err;
 
-	(void)e;
 	if (!l)
 		return error_nomem();
 	l->fd = -1;
-	err = lock_text_append(&text, pid, note, clock_us(CLOCK_REALTIME));
-	if (err)
-		goto out;
-
 	pthread_mutex_lock(&registry_mu);
 	err = lock_registered(l, path);
 	if (err) {
 		if (l->fd >= 0)
 			close(l->fd);
 	} else {
-		write_text(l->fd, buf_slice(&text));
-		l->holder.pid = pid;
-		lock_text_read(buf_slice(&text), &l->holder);
+		l->holder = (struct cairn_holder){ .pid = (long)getpid() };
 		list_add_tail(&registry, &l->link);
-		*out = l;
-		l = NULL;
 	}
 	pthread_mutex_unlock(&registry_mu);
-out:
-	buf_fini(&text);
-	free(l);
-	return err;
+	if (err) {
+		free(l);
+		return err;
+	}
+	if (note)
+		posix_lock_note(e, l, note);
+	*out = l;
+	return CAIRN_OK;
 }
 
 static void posix_unlock(struct cairn_env *e, struct env_lock *l)
@@ -660,7 +679,8 @@ static void posix_unlock(struct cairn_env *e, struct env_lock *l)
 	 * Empty again, as RocksDB leaves it: should that engine hold the file
 	 * next, nobody takes our text for its own.
 	 */
-	write_text(l->fd, slice_of("", 0));
+	if (l->noted)
+		write_text(l->fd, slice_of("", 0));
 	close(l->fd); /* drops the lock */
 	pthread_mutex_unlock(&registry_mu);
 	free(l);
@@ -746,6 +766,7 @@ static const struct env_ops posix_ops = {
 	.sync_dir = posix_sync_dir,
 	.free_space = posix_free_space,
 	.lock = posix_lock,
+	.lock_note = posix_lock_note,
 	.unlock = posix_unlock,
 	.holder = posix_holder,
 	.now_us = posix_now_us,

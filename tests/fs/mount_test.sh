@@ -109,6 +109,16 @@ mounted()
 	grep -q " $M fuse.cairn " /proc/mounts
 }
 
+# Until the process is gone.
+until_gone()
+{
+	n=0
+	while kill -0 "$1" 2>/dev/null && [ $n -lt 300 ]; do
+		sleep 0.1
+		n=$((n + 1))
+	done
+}
+
 holder()
 {
 	sed -n 's/^pid \([0-9]*\) .*/\1/p' "$D/LOCK"
@@ -279,7 +289,11 @@ if command -v getfattr >/dev/null; then
 		"$(getfattr --absolute-names --only-values -n user.cairn.key $K/ad)" ad/
 fi
 revisions "three changes of attributes" 1 \
-	'chmod 640 $K/attr; touch $K/attr; chmod 600 $K/attr; sleep 1.2'
+	'chmod 640 $K/attr; touch $K/attr; chmod 600 $K/attr
+	 was=$(readlink $M/revs/latest); n=0
+	 while [ $(readlink $M/revs/latest) = $was ] && [ $n -lt 300 ]; do
+		sleep 0.1; n=$((n + 1))
+	 done'
 is "statfs name length" "$(stat -f -c %l $K)" 255
 check "df" df $K
 
@@ -308,6 +322,10 @@ check "the value can be written" sh -c 'echo newer >"$K/over/%="'
 rm $K/over/sub
 check "rmdir of the directory" rmdir $K/over
 is "a file again" "$(cat $K/over)" newer
+check "a key that begins with a slash" "$CAIRN" put "$M" /abs x
+is "is found" "$(cat "$K/%/abs")" x
+is "and listed" "$(cd $K && find . -name abs)" "./%/abs"
+check "removed" rm -r "$K/%"
 key=$(printf '%0600d' 7)
 check "a key of 600 bytes" "$CAIRN" put "$M" "$key" long
 is "found by find" "$(find $K -type f -path '*%+*' | wc -l)" 1
@@ -355,12 +373,12 @@ before=$(rev)
 echo b >$K/b1
 is "two revisions differ" \
 	"$(diff -rq --no-dereference $M/revs/$before $M/revs/$(rev) | wc -l)" 1
-checks=$((checks + 1))
-(echo half; sleep 0.3; echo rest) >$K/slow &
-sleep 0.1
+exec 3>$K/slow
+/bin/echo half >$K/slow.copy
+cat $K/slow.copy >&3
 is "the mount sees an open writer" "$(cat $K/slow)" half
-is "a revision does not" "$(cat $M/revs/latest/slow 2>/dev/null)" ""
-wait
+exec 3>&-
+is "a revision shows what was closed" "$(cat $M/revs/latest/slow)" half
 
 # ------------------------------------------------------------ control files
 is "stats/revision/current" "$(cat $M/stats/revision/current)" "$(rev)"
@@ -537,18 +555,14 @@ start
 is "there after a remount" "$(cat $K/stays)" stays
 is "attributes, too" "$(stat -c %a $K/ad)" 700
 echo open >$K/open_writer
+daemon=$(holder)
 (
 	exec 3>>$K/open_writer
 	echo unclosed >&3
-	kill -TERM "$(holder)"
-	sleep 1
+	kill -TERM "$daemon"
+	until_gone "$daemon"
 )
 checks=$((checks + 1))
-n=0
-while mounted && [ $n -lt 100 ]; do
-	sleep 0.1
-	n=$((n + 1))
-done
 mounted && fail "SIGTERM did not unmount"
 start
 is "what was open at SIGTERM is there" "$(tail -1 $K/open_writer)" unclosed
@@ -559,7 +573,11 @@ while [ $i -lt 30 ]; do
 done
 : >$K/kill_empty
 kill -KILL "$(holder)"
-sleep 0.2
+n=0
+while ls $K >/dev/null 2>&1 && [ $n -lt 300 ]; do
+	sleep 0.1
+	n=$((n + 1))
+done
 refused "a dead mount" 'not connected' ls $K
 check "remount over the dead one" "$CAIRN" mount "$D" "$M"
 grep -q 'took away the dead mount' "$top/out" ||
@@ -603,7 +621,7 @@ stop
 fg=$!
 pids="$pids $fg"
 n=0
-while ! mounted && [ $n -lt 100 ]; do
+while ! mounted && [ $n -lt 300 ]; do
 	sleep 0.1
 	n=$((n + 1))
 done

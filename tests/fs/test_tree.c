@@ -204,6 +204,55 @@ static void do_close(struct inode *i, struct keyfile *kf)
 	inode_unref(inodes, i);
 }
 
+/* All names of a directory, each with a newline behind; seeks back now and
+ * then when r is given. */
+static void list(struct inode *i, struct rng *r, struct buf *out)
+{
+	struct dir_entry e;
+	struct dir *d;
+	size_t ends[4096];
+	size_t n = 0;
+	int err, seeks = 40;
+
+	buf_clear(out);
+	ck_assert_int_eq(dir_open_keys(&tree, i, &d), 0);
+	while (!(err = dir_peek(d, &e))) {
+		ck_assert_uint_lt(n, 4096);
+		ck_assert_uint_eq(e.cookie, n + 1);
+		ends[n++] = out->len;
+		ck_ok(buf_append(out, e.name.data, e.name.len));
+		ck_ok(buf_append(out, e.type == DT_DIR ? "/\n" : "\n",
+				 e.type == DT_DIR ? 2 : 1));
+		dir_take(d);
+		if (r && rng_one_in(r, 5))
+			ck_assert_int_eq(dir_mark(d), 0);
+		if (r && n > 3 && seeks && rng_one_in(r, 10)) {
+			size_t back = 1 + rng_below(r, n - 1);
+
+			ck_assert_int_eq(dir_seek(d, back), 0);
+			out->len = ends[back];
+			n = back;
+			seeks--;
+		}
+	}
+	ck_assert_int_eq(err, ENOENT);
+	dir_close(d);
+}
+
+static void expect_list(const char *path, const char *want)
+{
+	struct buf got = { 0 };
+	struct inode *i;
+	struct stat st;
+
+	ck_assert_int_eq(walk(path, &i, &st), 0);
+	list(i, NULL, &got);
+	ck_assert_msg(slice_eq(buf_slice(&got), S(want)), "%.*s", (int)got.len,
+		      (const char *)got.data);
+	buf_fini(&got);
+	inode_unref(inodes, i);
+}
+
 START_TEST(keys_are_files_and_their_prefixes_directories)
 {
 	put("a", "1");
@@ -216,6 +265,32 @@ START_TEST(keys_are_files_and_their_prefixes_directories)
 	expect_errno("d/x", ENOENT);
 	expect_errno("%=", ENOENT);
 	expect_errno("x%@", ENOENT);
+}
+END_TEST
+
+START_TEST(a_key_that_begins_with_a_slash_is_in_a_directory_without_name)
+{
+	struct inode *i;
+	struct keyfile *kf;
+	int err;
+
+	expect_errno("%", ENOENT);
+	put("/a", "1");
+	expect_dir("%");
+	expect_file("%/a", 1);
+	expect_list("", "./\n../\n%/\n");
+	expect_list("%", "./\n../\na\n");
+	ck_assert_int_eq(do_rename("%", "d", TREE_RENAME), 0);
+	expect_file("d/a", 1);
+	ck_assert_int_eq(do_rename("d", "%", TREE_RENAME), 0);
+	expect_file("%/a", 1);
+	ck_assert_int_eq(do_rename("%/a", "a", TREE_RENAME), 0);
+	ck_assert_int_eq(do_rename("a", "%", TREE_RENAME), EISDIR);
+	ck_assert_int_eq(do_rmdir("%"), 0);
+	ck_assert_int_eq(do_rename("a", "%", TREE_RENAME), EINVAL);
+	WITH_PLACE("%",
+		   tree_create(&tree, p.dir, S(p.name), &me, true, &i, &kf));
+	ck_assert_int_eq(err, EINVAL);
 }
 END_TEST
 
@@ -385,57 +460,6 @@ START_TEST(a_directory_of_too_many_keys_is_left_to_mv)
 }
 END_TEST
 
-/* ---------------------------------------------------------------- listings */
-
-/* All names of a directory, each with a newline behind; seeks back now and
- * then when r is given. */
-static void list(struct inode *i, struct rng *r, struct buf *out)
-{
-	struct dir_entry e;
-	struct dir *d;
-	size_t ends[4096];
-	size_t n = 0;
-	int err, seeks = 40;
-
-	buf_clear(out);
-	ck_assert_int_eq(dir_open_keys(&tree, i, &d), 0);
-	while (!(err = dir_peek(d, &e))) {
-		ck_assert_uint_lt(n, 4096);
-		ck_assert_uint_eq(e.cookie, n + 1);
-		ends[n++] = out->len;
-		ck_ok(buf_append(out, e.name.data, e.name.len));
-		ck_ok(buf_append(out, e.type == DT_DIR ? "/\n" : "\n",
-				 e.type == DT_DIR ? 2 : 1));
-		dir_take(d);
-		if (r && rng_one_in(r, 5))
-			ck_assert_int_eq(dir_mark(d), 0);
-		if (r && n > 3 && seeks && rng_one_in(r, 10)) {
-			size_t back = 1 + rng_below(r, n - 1);
-
-			ck_assert_int_eq(dir_seek(d, back), 0);
-			out->len = ends[back];
-			n = back;
-			seeks--;
-		}
-	}
-	ck_assert_int_eq(err, ENOENT);
-	dir_close(d);
-}
-
-static void expect_list(const char *path, const char *want)
-{
-	struct buf got = { 0 };
-	struct inode *i;
-	struct stat st;
-
-	ck_assert_int_eq(walk(path, &i, &st), 0);
-	list(i, NULL, &got);
-	ck_assert_msg(slice_eq(buf_slice(&got), S(want)), "%.*s", (int)got.len,
-		      (const char *)got.data);
-	buf_fini(&got);
-	inode_unref(inodes, i);
-}
-
 START_TEST(a_listing_shows_each_name_once_and_in_order)
 {
 	struct inode *i;
@@ -556,6 +580,9 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, keys_are_files_and_their_prefixes_directories);
+	tcase_add_test(
+		tc,
+		a_key_that_begins_with_a_slash_is_in_a_directory_without_name);
 	tcase_add_test(tc, a_key_that_is_also_a_prefix_is_in_its_directory);
 	tcase_add_test(tc, a_directory_stays_when_its_last_key_is_removed);
 	tcase_add_test(tc, names_that_are_taken_are_refused);

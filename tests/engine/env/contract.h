@@ -394,11 +394,39 @@ START_TEST(a_lock_excludes_and_says_who_has_it)
 	env_unlock(e, NULL);
 	ck_assert_int_eq(env_holder(e, p.at, &h), CAIRN_NOT_FOUND);
 	ck_file(e, p.at, "");
-	ck_ok(env_lock(e, p.at, NULL, &l));
+	ck_ok(env_lock(e, p.at, "", &l));
 	ck_ok(env_holder(e, p.at, &h));
 	snprintf(text, sizeof(text), "pid %s since ", pid);
 	ck_assert_int_eq(strncmp(h.note, text, strlen(text)), 0);
 	env_unlock(e, l);
+	contract_end(e, dir);
+}
+END_TEST
+
+START_TEST(a_lock_without_a_note_leaves_the_contents)
+{
+	char dir[256];
+	struct cairn_env *e = contract_begin(dir);
+	struct paths p = in(dir, "LOCK");
+	struct cairn_holder h = { 0 };
+	struct env_lock *l = NULL;
+	struct wfile *f;
+
+	ck_ok(env_open_write(e, p.at, &f));
+	ck_ok(wfile_append(f, "old text", 8));
+	ck_ok(wfile_close(f));
+	ck_ok(env_lock(e, p.at, NULL, &l));
+	ck_ok(env_holder(e, p.at, &h));
+	ck_assert_int_eq(h.pid, getpid());
+	env_unlock(e, l);
+	ck_file(e, p.at, "old text");
+
+	ck_ok(env_lock(e, p.at, NULL, &l));
+	env_lock_note(e, l, "mount /mnt/a");
+	ck_ok(env_holder(e, p.at, &h));
+	ck_assert_ptr_nonnull(strstr(h.note, " mount /mnt/a since "));
+	env_unlock(e, l);
+	ck_file(e, p.at, "");
 	contract_end(e, dir);
 }
 END_TEST
@@ -496,6 +524,7 @@ static inline void add_contract(Suite *s)
 	tcase_add_test(t, an_open_file_outlives_its_name);
 	tcase_add_test(t, preallocating_does_not_change_the_size);
 	tcase_add_test(t, a_lock_excludes_and_says_who_has_it);
+	tcase_add_test(t, a_lock_without_a_note_leaves_the_contents);
 	tcase_add_test(t, a_note_of_any_length_fits);
 	tcase_add_test(t, a_whole_file_is_read_up_to_a_limit);
 	tcase_add_test(t, a_file_is_replaced_whole);
