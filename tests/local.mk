@@ -241,6 +241,7 @@ check_PROGRAMS += $(compat_tests)
 TESTS += $(compat_tests)
 tests_compat_test_rocksdb_CFLAGS = $(unit_cflags)
 tests_compat_test_rocksdb_LDADD = $(unit_ldadd) -lrocksdb
+TESTS += tests/compat/mount_ldb_test.sh
 check_PROGRAMS += tests/compat/rocksdb_touch
 tests_compat_rocksdb_touch_CFLAGS = $(AM_CFLAGS)
 tests_compat_rocksdb_touch_LDADD = libmvcc.la -lrocksdb
@@ -249,14 +250,13 @@ endif
 
 check_PROGRAMS += tests/support/hold_lock
 tests_support_hold_lock_CFLAGS = $(AM_CFLAGS)
+EXTRA_DIST += tests/compat/mount_ldb_test.sh
 
 # On the built program.
 dist_check_SCRIPTS += \
-	tests/compat/mount_ldb_test.sh \
 	tests/fs/cli_test.sh \
 	tests/fs/mount_test.sh
 TESTS += \
-	tests/compat/mount_ldb_test.sh \
 	tests/fs/cli_test.sh \
 	tests/fs/mount_test.sh
 
