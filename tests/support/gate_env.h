@@ -106,6 +106,12 @@ static inline int gate_lock(struct cairn_env *e, const char *path,
 	return env_lock(gate_below(e), path, note, out);
 }
 
+static inline void gate_lock_note(struct cairn_env *e, struct env_lock *l,
+				  const char *note)
+{
+	env_lock_note(gate_below(e), l, note);
+}
+
 static inline void gate_unlock(struct cairn_env *e, struct env_lock *l)
 {
 	env_unlock(gate_below(e), l);
@@ -138,9 +144,9 @@ static inline void gate_init(struct gate_env *g, struct cairn_env *below,
 	*g = (struct gate_env){
 		.ops = { gate_open_read, gate_open_write, gate_list, gate_stat,
 			 gate_mkdir, gate_rename, gate_link, gate_unlink,
-			 gate_sync_dir, gate_free_space, gate_lock, gate_unlock,
-			 gate_holder, gate_now_us, gate_mono_us,
-			 gate_sleep_us },
+			 gate_sync_dir, gate_free_space, gate_lock,
+			 gate_lock_note, gate_unlock, gate_holder, gate_now_us,
+			 gate_mono_us, gate_sleep_us },
 		.below = below,
 		.suffix = suffix,
 		.open = true,
