@@ -33,9 +33,9 @@ extern "C" {
 /* Everything below is exported from libcairn, and nothing else. */
 #pragma GCC visibility push(default)
 
-#define CAIRN_KEY_MAX	65535u
+#define CAIRN_KEY_MAX   65535u
 #define CAIRN_VALUE_MAX (1u << 30)
-#define CAIRN_LEVELS	7
+#define CAIRN_LEVELS    7
 
 /* ------------------------------------------------------------- results */
 
@@ -43,23 +43,23 @@ enum cairn_code {
 	CAIRN_OK = 0,
 	CAIRN_NOT_FOUND = 1, /* the key or file is not there; an answer */
 
-	CAIRN_ECORRUPT = -1,	/* bytes on disk are not what they should be */
-	CAIRN_EIO = -2,		/* the system refused to read or write */
-	CAIRN_ENOSPC = -3,	/* disk full */
-	CAIRN_EINVAL = -4,	/* the caller asked for something impossible */
-	CAIRN_ENOTSUP = -5,	/* made by something cairn cannot honour */
-	CAIRN_EROFS = -6,	/* read-only, by option or after a failure */
-	CAIRN_EBUSY = -7,	/* held by another process, or still in use */
-	CAIRN_ETIMEDOUT = -8,	/* no answer in time */
-	CAIRN_EABORTED = -9,	/* cancelled, or a precondition did not hold */
-	CAIRN_ENOMEM = -10,	/* no memory */
-	CAIRN_EEXIST = -11,	/* already there */
-	CAIRN_ENOENT = -12,	/* a file or directory that must be there is not */
-	CAIRN_EACCES = -13,	/* permission denied */
-	CAIRN_EDQUOT = -14,	/* the store's own size limit */
+	CAIRN_ECORRUPT = -1,  /* bytes on disk are not what they should be */
+	CAIRN_EIO = -2,       /* the system refused to read or write */
+	CAIRN_ENOSPC = -3,    /* disk full */
+	CAIRN_EINVAL = -4,    /* the caller asked for something impossible */
+	CAIRN_ENOTSUP = -5,   /* made by something cairn cannot honour */
+	CAIRN_EROFS = -6,     /* read-only, by option or after a failure */
+	CAIRN_EBUSY = -7,     /* held by another process, or still in use */
+	CAIRN_ETIMEDOUT = -8, /* no answer in time */
+	CAIRN_EABORTED = -9,  /* cancelled, or a precondition did not hold */
+	CAIRN_ENOMEM = -10,   /* no memory */
+	CAIRN_EEXIST = -11,   /* already there */
+	CAIRN_ENOENT = -12, /* a file or directory that must be there is not */
+	CAIRN_EACCES = -13, /* permission denied */
+	CAIRN_EDQUOT = -14, /* the store's own size limit */
 	CAIRN_EFORGOTTEN = -15, /* that revision is forgotten */
-	CAIRN_EFUTURE = -16,	/* that revision is not yet written */
-	CAIRN_EKIND = -17,	/* a database, but not of the kind asked for */
+	CAIRN_EFUTURE = -16,    /* that revision is not yet written */
+	CAIRN_EKIND = -17,      /* a database, but not of the kind asked for */
 };
 
 /* The name of a code in a word or two, e.g. "corruption". Never NULL. */
@@ -229,7 +229,7 @@ enum cairn_event_kind {
 struct cairn_event {
 	enum cairn_event_kind kind;
 	uint64_t time_us; /* wall clock, microseconds since 1970 */
-	uint64_t seq;	  /* 1, 2, 3 ... per database, no gaps */
+	uint64_t seq;     /* 1, 2, 3 ... per database, no gaps */
 	uint64_t job;
 	uint64_t file_number;
 	int from_level;
@@ -239,7 +239,7 @@ struct cairn_event {
 	uint64_t bytes_in;
 	uint64_t bytes_out;
 	uint64_t duration_us;
-	int code;	    /* the result, CAIRN_OK when good */
+	int code;           /* the result, CAIRN_OK when good */
 	const char *reason; /* why a job was chosen, the cause of a stall */
 	const char *detail; /* the message of an error */
 };
@@ -294,7 +294,7 @@ int cairn_lock_holder(const char *dir, struct cairn_holder *out);
 /* ---------------------------------------------------------------- writes */
 
 struct cairn_write_options {
-	bool sync;	  /* return after the WAL is on the disk */
+	bool sync;        /* return after the WAL is on the disk */
 	bool no_slowdown; /* CAIRN_EBUSY rather than wait in a stall */
 	bool disable_wal; /* durable only after a flush */
 };
@@ -422,7 +422,7 @@ struct cairn_level_metrics {
 	uint64_t files;
 	uint64_t size_bytes;
 	uint64_t target_bytes; /* 0: no target */
-	double score;	       /* 0: not eligible */
+	double score;          /* 0: not eligible */
 	uint64_t sublevels;
 	uint64_t in_bytes; /* L0: WAL bytes; else input from levels above */
 	uint64_t read_bytes;
@@ -499,10 +499,10 @@ struct cairn_metrics {
 	uint64_t snapshots;
 	uint64_t snapshot_pinned_keys;
 
-	uint64_t live_table_bytes;   /* tables of the current version */
-	uint64_t disk_usage_bytes;   /* every file of the database */
-	uint64_t disk_free_bytes;    /* of the file system below */
-	uint64_t estimated_entries;  /* in tables and memtables */
+	uint64_t live_table_bytes;  /* tables of the current version */
+	uint64_t disk_usage_bytes;  /* every file of the database */
+	uint64_t disk_free_bytes;   /* of the file system below */
+	uint64_t estimated_entries; /* in tables and memtables */
 
 	int background_error; /* a cairn_code */
 	uint64_t corruptions;

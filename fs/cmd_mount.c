@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 #include "engine/base/error.h"
-#include "fs/cmd.h"
+#include "fs/cmd/cmd.h"
 #include "fs/daemon.h"
-#include "fs/mounts.h"
+#include "fs/mount/mounts.h"
 
 #define TIMEOUT_S 90
 

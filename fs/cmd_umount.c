@@ -10,8 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fs/cmd.h"
-#include "fs/mounts.h"
+#include "fs/cmd/cmd.h"
+#include "fs/mount/mounts.h"
 
 #define WAIT_S        60
 #define HOLDERS_SHOWN 8

@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 #include "engine/base/error.h"
-#include "fs/cmd.h"
-#include "fs/mount.h"
+#include "fs/cmd/cmd.h"
+#include "fs/mount/mount.h"
 
 /*
  * What the daemon tells the parent: one byte, the exit status, and the text to

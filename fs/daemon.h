@@ -7,7 +7,7 @@
 #ifndef CAIRN_FS_DAEMON_H
 #define CAIRN_FS_DAEMON_H
 
-#include "fs/mount_options.h"
+#include "fs/mount/mount_options.h"
 
 struct daemon_options {
 	const char *dir; /* absolute, as mnt */

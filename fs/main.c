@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "engine/base/nearest.h"
-#include "fs/cmd.h"
+#include "fs/cmd/cmd.h"
 
 struct shell_command {
 	const char *name;

@@ -35,7 +35,12 @@ allow engine/version $b $e $k $w $t
 allow engine/compact $b $e $k $m $t $v
 allow engine/db $b $e $k $w $m $t $v $c
 allow mvcc $b
-allow fs $b 'mvcc/mvcc\.h"'
+mv='mvcc/mvcc\.h"'
+allow fs/text $b "$mv"
+allow fs/stats $b "$mv" fs/text/
+allow fs/cmd $b "$mv" fs/text/ fs/stats/
+allow fs/mount $b "$mv" fs/text/ fs/stats/ fs/cmd/
+allow fs $b "$mv" fs/cmd/ fs/mount/
 
 if grep -q '#[[:space:]]*include[[:space:]]*"' engine/cairn.h; then
   echo 'engine/cairn.h includes something of ours'

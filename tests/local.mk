@@ -61,18 +61,18 @@ unit_tests = \
 	tests/engine/version/test_version \
 	tests/engine/version/test_version_set \
 	tests/engine/wal/test_log \
-	tests/fs/test_cmd_keyset \
-	tests/fs/test_errmap \
-	tests/fs/test_inode \
-	tests/fs/test_keyfile \
-	tests/fs/test_keytext \
-	tests/fs/test_lastfd \
-	tests/fs/test_mount_options \
-	tests/fs/test_name \
-	tests/fs/test_run \
-	tests/fs/test_stats \
-	tests/fs/test_tree \
-	tests/fs/test_xattr \
+	tests/fs/cmd/test_cmd_keyset \
+	tests/fs/cmd/test_run \
+	tests/fs/mount/test_inode \
+	tests/fs/mount/test_keyfile \
+	tests/fs/mount/test_lastfd \
+	tests/fs/mount/test_mount_options \
+	tests/fs/mount/test_tree \
+	tests/fs/stats/test_stats \
+	tests/fs/text/test_errmap \
+	tests/fs/text/test_keytext \
+	tests/fs/text/test_name \
+	tests/fs/text/test_xattr \
 	tests/mvcc/test_attr \
 	tests/mvcc/test_chunk \
 	tests/mvcc/test_encode \
@@ -184,30 +184,30 @@ tests_engine_version_test_version_set_CFLAGS = $(unit_cflags)
 tests_engine_version_test_version_set_LDADD = $(unit_ldadd)
 tests_engine_wal_test_log_CFLAGS = $(unit_cflags)
 tests_engine_wal_test_log_LDADD = $(unit_ldadd)
-tests_fs_test_cmd_keyset_CFLAGS = $(unit_cflags)
-tests_fs_test_cmd_keyset_LDADD = $(unit_ldadd)
-tests_fs_test_errmap_CFLAGS = $(unit_cflags)
-tests_fs_test_errmap_LDADD = $(unit_ldadd)
-tests_fs_test_inode_CFLAGS = $(unit_cflags)
-tests_fs_test_inode_LDADD = $(unit_ldadd)
-tests_fs_test_keyfile_CFLAGS = $(unit_cflags)
-tests_fs_test_keyfile_LDADD = $(unit_ldadd)
-tests_fs_test_keytext_CFLAGS = $(unit_cflags)
-tests_fs_test_keytext_LDADD = $(unit_ldadd)
-tests_fs_test_lastfd_CFLAGS = $(unit_cflags)
-tests_fs_test_lastfd_LDADD = $(unit_ldadd)
-tests_fs_test_mount_options_CFLAGS = $(unit_cflags)
-tests_fs_test_mount_options_LDADD = $(unit_ldadd)
-tests_fs_test_name_CFLAGS = $(unit_cflags)
-tests_fs_test_name_LDADD = $(unit_ldadd)
-tests_fs_test_run_CFLAGS = $(unit_cflags)
-tests_fs_test_run_LDADD = $(unit_ldadd)
-tests_fs_test_stats_CFLAGS = $(unit_cflags)
-tests_fs_test_stats_LDADD = $(unit_ldadd)
-tests_fs_test_tree_CFLAGS = $(unit_cflags)
-tests_fs_test_tree_LDADD = $(unit_ldadd)
-tests_fs_test_xattr_CFLAGS = $(unit_cflags)
-tests_fs_test_xattr_LDADD = $(unit_ldadd)
+tests_fs_cmd_test_cmd_keyset_CFLAGS = $(unit_cflags)
+tests_fs_cmd_test_cmd_keyset_LDADD = $(unit_ldadd)
+tests_fs_cmd_test_run_CFLAGS = $(unit_cflags)
+tests_fs_cmd_test_run_LDADD = $(unit_ldadd)
+tests_fs_mount_test_inode_CFLAGS = $(unit_cflags)
+tests_fs_mount_test_inode_LDADD = $(unit_ldadd)
+tests_fs_mount_test_keyfile_CFLAGS = $(unit_cflags)
+tests_fs_mount_test_keyfile_LDADD = $(unit_ldadd)
+tests_fs_mount_test_lastfd_CFLAGS = $(unit_cflags)
+tests_fs_mount_test_lastfd_LDADD = $(unit_ldadd)
+tests_fs_mount_test_mount_options_CFLAGS = $(unit_cflags)
+tests_fs_mount_test_mount_options_LDADD = $(unit_ldadd)
+tests_fs_mount_test_tree_CFLAGS = $(unit_cflags)
+tests_fs_mount_test_tree_LDADD = $(unit_ldadd)
+tests_fs_stats_test_stats_CFLAGS = $(unit_cflags)
+tests_fs_stats_test_stats_LDADD = $(unit_ldadd)
+tests_fs_text_test_errmap_CFLAGS = $(unit_cflags)
+tests_fs_text_test_errmap_LDADD = $(unit_ldadd)
+tests_fs_text_test_keytext_CFLAGS = $(unit_cflags)
+tests_fs_text_test_keytext_LDADD = $(unit_ldadd)
+tests_fs_text_test_name_CFLAGS = $(unit_cflags)
+tests_fs_text_test_name_LDADD = $(unit_ldadd)
+tests_fs_text_test_xattr_CFLAGS = $(unit_cflags)
+tests_fs_text_test_xattr_LDADD = $(unit_ldadd)
 tests_mvcc_test_attr_CFLAGS = $(unit_cflags)
 tests_mvcc_test_attr_LDADD = $(unit_ldadd)
 tests_mvcc_test_chunk_CFLAGS = $(unit_cflags)

@@ -75,8 +75,8 @@ int buf_append_lp(struct buf *b, struct cairn_slice s)
 	int err;
 
 	if (s.len > UINT32_MAX)
-		return error_set(CAIRN_EINVAL, "string of %zu bytes is too long",
-				 s.len);
+		return error_set(CAIRN_EINVAL,
+				 "string of %zu bytes is too long", s.len);
 	err = buf_reserve(b, VARINT32_MAX_LEN + s.len);
 	if (err)
 		return err;

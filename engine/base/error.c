@@ -72,12 +72,24 @@ const char *cairn_errmsg(void)
 const char *cairn_strerror(int code)
 {
 	static const char *const names[] = {
-		"ok",		"corruption",	  "input/output error",
-		"no space",	"invalid argument", "not supported",
-		"read-only",	"busy",		  "timed out",
-		"aborted",	"out of memory",  "already exists",
-		"no such file", "permission denied", "quota reached",
-		"forgotten",	"in the future",  "wrong kind of store",
+		"ok",
+		"corruption",
+		"input/output error",
+		"no space",
+		"invalid argument",
+		"not supported",
+		"read-only",
+		"busy",
+		"timed out",
+		"aborted",
+		"out of memory",
+		"already exists",
+		"no such file",
+		"permission denied",
+		"quota reached",
+		"forgotten",
+		"in the future",
+		"wrong kind of store",
 	};
 
 	if (code == CAIRN_NOT_FOUND)

@@ -56,7 +56,7 @@ MUST_CHECK int flush_run(const struct job_context *c,
 			 struct job_result *out);
 
 struct compaction_options {
-	const struct version *version; /* held by the caller */
+	const struct version *version;                /* held by the caller */
 	const struct cairn_compaction_filter *filter; /* NULL: none */
 };
 

@@ -30,7 +30,7 @@ struct opening {
 	struct env_names names; /* of the directory, before any change */
 	bool is_new;
 	struct version_set_state state;
-	bool made_lock; /* there was no LOCK */
+	bool made_lock;     /* there was no LOCK */
 	struct buf current; /* contents of CURRENT, before any change */
 	struct recovery recovery;
 	struct version_edit edit; /* for the new MANIFEST */

@@ -18,7 +18,7 @@
 
 struct cairn_batch {
 	struct buf bytes; /* header included, from creation on */
-	uint32_t count;	  /* as in the header */
+	uint32_t count;   /* as in the header */
 };
 
 /* Write the sequence number of the first operation into the header. */
@@ -36,7 +36,7 @@ static inline uint32_t batch_bytes_count(struct cairn_slice bytes)
 
 /* One operation of a batch. */
 struct batch_op {
-	uint8_t kind;	 /* enum ikey_kind; KIND_LOG_DATA consumes no seqno */
+	uint8_t kind;    /* enum ikey_kind; KIND_LOG_DATA consumes no seqno */
 	uint32_t family; /* column family, 0 the default one */
 	struct cairn_slice key;
 	struct cairn_slice value; /* put, merge; end key of a range delete */

@@ -19,15 +19,15 @@ enum ikey_kind {
 	KIND_MERGE = 0x02,
 	KIND_LOG_DATA = 0x03, /* in batches only */
 	KIND_SINGLE_DELETE = 0x07,
-	KIND_RANGE_DELETE = 0x0f, /* range-del blocks and file bounds */
-	KIND_BLOB_INDEX = 0x11,	  /* refused */
+	KIND_RANGE_DELETE = 0x0f,       /* range-del blocks and file bounds */
+	KIND_BLOB_INDEX = 0x11,         /* refused */
 	KIND_TIMESTAMPED_DELETE = 0x14, /* refused */
-	KIND_ENTITY = 0x16,		/* refused */
+	KIND_ENTITY = 0x16,             /* refused */
 	/* What RocksDB 7.8.3 puts into seek keys and separators. */
 	KIND_SEEK = 0x16,
 };
 
-#define SEQNO_MAX	 ((UINT64_C(1) << 56) - 1)
+#define SEQNO_MAX        ((UINT64_C(1) << 56) - 1)
 #define IKEY_TRAILER_LEN 8
 
 struct ikey {

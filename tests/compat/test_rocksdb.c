@@ -13,7 +13,7 @@
 #include "engine/cairn.h"
 #include "tests/support/runner.h"
 
-#define KEYS	4000
+#define KEYS      4000
 #define VALUE_MAX 300
 
 /* Value of key i is made of its generation; 0: the key is absent. */
@@ -111,10 +111,9 @@ static void ours_check(struct cairn_db *db, const struct model *m)
 		}
 		must(err);
 		live++;
-		ck_assert(slice_eq(got.value,
-				   slice_of(value,
-					    value_of(i, m->generation[i],
-						     value))));
+		ck_assert(slice_eq(
+			got.value,
+			slice_of(value, value_of(i, m->generation[i], value))));
 		cairn_pinned_release(&got);
 	}
 	must(cairn_iter_new(db, NULL, &it));
@@ -186,8 +185,8 @@ static void theirs_check(rocksdb_t *db, const struct model *m)
 	for (unsigned i = 0; i < KEYS; i++) {
 		char key[32], value[VALUE_MAX];
 		size_t len, want;
-		char *got = rocksdb_get(db, ro, key, key_of(i, key), &len,
-					&err);
+		char *got =
+			rocksdb_get(db, ro, key, key_of(i, key), &len, &err);
 
 		ck_assert_msg(!err, "RocksDB gets: %s", err);
 		if (!m->generation[i]) {

@@ -3,16 +3,22 @@
 
 #include "tests/support/runner.h"
 
-static const char *const candidates[] = { "quota", "memory", "sync",
-					  "history", "umask", "gid", "uid" };
+static const char *const candidates[] = { "quota", "memory", "sync", "history",
+					  "umask", "gid",    "uid" };
 
 static const struct {
 	const char *given;
 	const char *want;
 } cases[] = {
-	{ "qouta", "quota" },	{ "quot", "quota" },   { "memmory", "memory" },
-	{ "synk", "sync" },	{ "hsitory", "history" }, { "zzz", NULL },
-	{ "", NULL },		{ "xid", "gid" },      { "q", NULL },
+	{ "qouta", "quota" },
+	{ "quot", "quota" },
+	{ "memmory", "memory" },
+	{ "synk", "sync" },
+	{ "hsitory", "history" },
+	{ "zzz", NULL },
+	{ "", NULL },
+	{ "xid", "gid" },
+	{ "q", NULL },
 	{ "unmask", "umask" },
 };
 

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <inttypes.h>
+
+#include "engine/base/error.h"
+#include "fs/cmd/cmd.h"
+#include "fs/cmd/cmd_keyset.h"
+
+/* Keys deleted by one transaction; a range of more becomes several. */
+#define DELETES_MAX 10000
+
+static const struct cmd_usage usage = {
+	.synopsis = "[-v] DIR KEY... | DIR --prefix P | DIR --from A --to B",
+	.summary = "Delete keys",
+	.example = "cairn del /srv/app --prefix tmp/",
+	.min_args = 1,
+	.max_args = -1,
+};
+
+/* Deletes gathered for one commit, in a store of either kind. */
+struct del {
+	struct cmd *c;
+	struct cairn_write_options wo;
+	struct mvcc_txn *t;
+	struct cairn_batch *b;
+	struct keyset keys; /* of the pending ones */
+	uint64_t pending;
+	uint64_t deleted;
+};
+
+static int del_init(struct del *d, struct cmd *c)
+{
+	d->c = c;
+	if (c->m)
+		return mvcc_txn_new(c->m, &d->t);
+	d->b = cairn_batch_new();
+	return d->b ? CAIRN_OK : error_nomem();
+}
+
+static void del_fini(struct del *d)
+{
+	mvcc_txn_free(d->t);
+	cairn_batch_free(d->b);
+	keyset_fini(&d->keys);
+}
+
+static int del_commit(struct del *d)
+{
+	int err;
+
+	if (!d->pending)
+		return CAIRN_OK;
+	if (d->t)
+		err = mvcc_txn_commit(d->t, d->wo.sync, NULL);
+	else
+		err = cairn_write(d->c->db, &d->wo, d->b);
+	if (err)
+		return err;
+	if (d->b)
+		cairn_batch_clear(d->b);
+	keyset_clear(&d->keys);
+	d->deleted += d->pending;
+	d->pending = 0;
+	return CAIRN_OK;
+}
+
+static int del_key(struct del *d, struct cairn_slice key)
+{
+	int err = d->t ? mvcc_txn_delete(d->t, key)
+		       : cairn_batch_delete(d->b, key);
+
+	if (!err && ++d->pending == DELETES_MAX)
+		err = del_commit(d);
+	return err;
+}
+
+/* Whether key exists, so that the answer "none" can be given. */
+static int exists(struct cmd *c, struct cairn_slice key)
+{
+	struct mvcc_pinned_row r = { 0 };
+	struct cairn_pinned v = { 0 };
+	int err;
+
+	if (c->m) {
+		err = mvcc_get(c->m, key, 0, &r);
+		mvcc_row_release(&r);
+	} else {
+		err = cairn_get(c->db, NULL, key, &v);
+		cairn_pinned_release(&v);
+	}
+	return err;
+}
+
+static int del_named(struct del *d, const struct cmd_key_opts *k, char **names,
+		     int n)
+{
+	struct buf key = { 0 };
+	int err = CAIRN_OK;
+
+	for (int i = 0; i < n && !err; i++) {
+		bool again = false;
+
+		err = cmd_key_read(k, names[i], &key);
+		if (!err)
+			err = keyset_add(&d->keys, buf_slice(&key), &again);
+		/* Then it exists no more, and that must be seen. */
+		if (!err && again)
+			err = del_commit(d);
+		if (!err && again)
+			err = keyset_add(&d->keys, buf_slice(&key), &again);
+		if (!err)
+			err = exists(d->c, buf_slice(&key));
+		if (!err)
+			err = del_key(d, buf_slice(&key));
+		else if (err == CAIRN_NOT_FOUND)
+			err = CAIRN_OK;
+	}
+	buf_fini(&key);
+	return err;
+}
+
+static int del_range(struct del *d, const struct cmd_range *r)
+{
+	struct cmd_scan *s;
+	struct mvcc_row row;
+	int err = cmd_scan_new(d->c, r, &s);
+
+	if (err)
+		return err;
+	while (!(err = cmd_scan_next(s, &row)))
+		if ((err = del_key(d, row.key)))
+			break;
+	cmd_scan_free(s);
+	return err == CAIRN_NOT_FOUND ? CAIRN_OK : err;
+}
+
+int cmd_del(struct cmd *c, int argc, char **argv)
+{
+	struct cmd_key_opts keys = { 0 };
+	struct cmd_range range = { 0 };
+	struct del d = { 0 };
+	bool verbose = false;
+	const struct cmd_opt opts[] = {
+		{ "prefix", 0, CMD_STRING, &range.prefix, "P",
+		  "all keys that start with P" },
+		{ "from", 0, CMD_STRING, &range.from, "A", "keys from A on" },
+		{ "to", 0, CMD_STRING, &range.to, "B", "keys before B" },
+		{ "sync", 0, CMD_FLAG, &d.wo.sync, NULL,
+		  "return when it survives a power cut" },
+		{ "verbose", 'v', CMD_FLAG, &verbose, NULL,
+		  "print how many were deleted" },
+		CMD_KEY_OPTS(&keys),
+		{ 0 },
+	};
+	bool ranged;
+	int status, n, err;
+
+	if (cmd_parse(c, &usage, opts, argc, argv, &n, &status))
+		return status;
+	ranged = range.prefix || range.from || range.to;
+	if (ranged == (n > 1))
+		return cmd_fail(c, EXIT_USAGE,
+				"give either keys or a range of keys");
+	status = cmd_keys_check(c, &keys, argv + 2, n - 1);
+	if (!status)
+		status = cmd_range_resolve(c, &keys, &range);
+	if (status || cmd_open(c, argv[1], CMD_WRITE, &status))
+		goto out;
+	err = del_init(&d, c);
+	if (!err)
+		err = ranged ? del_range(&d, &range)
+			     : del_named(&d, &keys, argv + 2, n - 1);
+	if (!err)
+		err = del_commit(&d);
+	if (!err && verbose)
+		err = cmd_printf(c, "%" PRIu64 "\n", d.deleted);
+	if (err)
+		status = cmd_fail_code(c, err, NULL);
+	else if (!d.deleted)
+		status = EXIT_NO;
+	del_fini(&d);
+	status = cmd_close(c, status);
+out:
+	cmd_range_fini(&range);
+	return status;
+}

@@ -1,0 +1,1019 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "fs/mount/tree.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "engine/base/error.h"
+#include "fs/mount/tree_impl.h"
+#include "fs/text/errmap.h"
+
+#define MODE_FILE    0644u
+#define MODE_DIR     0755u
+#define LINK_MAX_LEN 4095u
+
+static int64_t wall_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+void tree_init(struct tree *t, struct mvcc *m, struct inodes *inodes,
+	       struct keyfiles *ks, const struct tree_options *o)
+{
+	*t = (struct tree){ .m = m, .inodes = inodes, .ks = ks, .o = *o };
+	t->born_ns = wall_ns();
+	t->top = tree_plain_dir(t);
+	mutex_init(&t->names);
+}
+
+void tree_fini(struct tree *t)
+{
+	mutex_fini(&t->names);
+}
+
+static void wait_begin(const struct tree *t)
+{
+	if (t->o.wait_begin)
+		t->o.wait_begin(t->o.ctx);
+}
+
+static void wait_end(const struct tree *t)
+{
+	if (t->o.wait_end)
+		t->o.wait_end(t->o.ctx);
+}
+
+void tree_lock(struct tree *t)
+{
+	if (mutex_trylock(&t->names))
+		return;
+	wait_begin(t);
+	mutex_lock(&t->names);
+	wait_end(t);
+}
+
+void tree_unlock(struct tree *t)
+{
+	mutex_unlock(&t->names);
+}
+
+int tree_txn(struct tree *t, struct mvcc_txn **out)
+{
+	int err = mvcc_txn_new(t->m, out);
+
+	if (!err)
+		mvcc_txn_set_origin(*out, t->o.origin);
+	return err;
+}
+
+int tree_commit(struct tree *t, struct mvcc_txn *txn)
+{
+	int err;
+
+	wait_begin(t);
+	err = mvcc_txn_commit(txn, t->o.sync, NULL);
+	wait_end(t);
+	return err;
+}
+
+void tree_touch(struct inode *dir)
+{
+	atomic_store_explicit(&dir->changed_ns, wall_ns(),
+			      memory_order_relaxed);
+}
+
+void tree_live(struct tree *t, enum inode_kind kind, struct cairn_slice id,
+	       size_t dir_len, struct inode **i, struct keyfile **kf)
+{
+	struct inode_id want = { kind, 0, id, dir_len };
+
+	struct keyfile_stat st;
+
+	*i = inode_find(t->inodes, &want);
+	*kf = *i ? inode_file(t->inodes, *i) : NULL;
+	if (!*kf || keyfile_stat(*kf, &st) || !st.unlinked)
+		return;
+	/* Deleted below while it was open: the name is free of it. */
+	keyfile_unref(*kf);
+	*kf = NULL;
+	inode_hide(t->inodes, *i);
+	inode_unref(t->inodes, *i);
+	*i = NULL;
+}
+
+/* ------------------------------------------------------------ attributes */
+
+struct keyfile_stat tree_plain_dir(const struct tree *t)
+{
+	return (struct keyfile_stat){ .type = MVCC_DIR,
+				      .mtime_ns = t->born_ns,
+				      .ctime_ns = t->born_ns };
+}
+
+static struct timespec to_timespec(int64_t ns)
+{
+	int64_t s = ns / 1000000000, rest = ns % 1000000000;
+
+	if (rest < 0) {
+		rest += 1000000000;
+		s--;
+	}
+	return (struct timespec){ .tv_sec = s, .tv_nsec = rest };
+}
+
+static mode_t default_mode(const struct tree *t, enum mvcc_type type)
+{
+	if (type == MVCC_SYMLINK)
+		return 0777;
+	return (type == MVCC_DIR ? MODE_DIR : MODE_FILE) & ~t->o.umask;
+}
+
+void tree_fill_stat(const struct tree *t, const struct keyfile_stat *ks,
+		    uint64_t ino, int64_t changed_ns, struct stat *st)
+{
+	static const mode_t formats[] = { [MVCC_FILE] = S_IFREG,
+					  [MVCC_SYMLINK] = S_IFLNK,
+					  [MVCC_DIR] = S_IFDIR };
+	int64_t mtime = ks->mtime_ns, ctime_ns = ks->ctime_ns;
+
+	if (changed_ns > mtime)
+		mtime = changed_ns;
+	if (changed_ns > ctime_ns)
+		ctime_ns = changed_ns;
+	*st = (struct stat){ .st_ino = ino, .st_blksize = 4096 };
+	st->st_mode = formats[ks->type] |
+		      (ks->has_mode ? ks->mode : default_mode(t, ks->type));
+	st->st_nlink = ks->unlinked ? 0 : 1;
+	st->st_uid = ks->has_uid ? ks->uid : t->o.uid;
+	st->st_gid = ks->has_gid ? ks->gid : t->o.gid;
+	st->st_size = ks->type == MVCC_DIR ? 4096 : (off_t)ks->size;
+	st->st_blocks = (blkcnt_t)((uint64_t)st->st_size / 512 +
+				   ((uint64_t)st->st_size % 512 != 0));
+	st->st_mtim = to_timespec(mtime);
+	st->st_atim = st->st_mtim;
+	st->st_ctim = to_timespec(ctime_ns);
+}
+
+static int64_t changed_of(struct inode *i)
+{
+	return atomic_load_explicit(&i->changed_ns, memory_order_relaxed);
+}
+
+static int stat_of_key(struct tree *t, struct cairn_slice key, int64_t rev,
+		       struct keyfile_stat *out)
+{
+	struct mvcc_pinned_row row = { 0 };
+	int err = mvcc_get(t->m, key, rev, &row);
+
+	if (!err)
+		keyfile_stat_of_row(&row.row, out);
+	mvcc_row_release(&row);
+	return err;
+}
+
+/* A directory's attributes: its record, when it has one. */
+static int stat_of_dir(struct tree *t, const struct inode_where *w, int64_t rev,
+		       struct keyfile_stat *out)
+{
+	struct keyfile_stat st;
+	int err;
+
+	if (w->id.len == 0 && rev == 0) {
+		tree_lock(t);
+		*out = t->top;
+		tree_unlock(t);
+		return CAIRN_OK;
+	}
+	*out = tree_plain_dir(t);
+	if (w->id.len == 0 || w->id.len != w->dir_len)
+		return CAIRN_OK;
+	err = stat_of_key(t, w->id, rev, &st);
+	if (!err && st.type == MVCC_DIR)
+		*out = st;
+	return err == CAIRN_NOT_FOUND ? CAIRN_OK : err;
+}
+
+int tree_getattr(struct tree *t, struct inode *i, struct stat *st)
+{
+	struct keyfile *kf = inode_file(t->inodes, i);
+	struct inode_where w = { 0 };
+	struct keyfile_stat ks;
+	int err;
+
+	if (kf) {
+		err = keyfile_stat(kf, &ks);
+		keyfile_unref(kf);
+	} else {
+		err = inode_copy_id(t->inodes, i, &w);
+		if (!err && i->kind == INODE_DIR)
+			err = stat_of_dir(t, &w, i->rev, &ks);
+		else if (!err && w.gone)
+			err = CAIRN_EFORGOTTEN; /* removed, and not open */
+		else if (!err)
+			err = stat_of_key(t, w.id, i->rev, &ks);
+		inode_where_fini(&w);
+	}
+	if (!err)
+		tree_fill_stat(t, &ks, i->st_ino, changed_of(i), st);
+	return errmap_errno(err);
+}
+
+/* What differs from what a file without attributes shows is kept. */
+static struct keyfile_stat made_by(const struct tree *t, enum mvcc_type type,
+				   const struct tree_maker *by)
+{
+	struct keyfile_stat st = { .type = type };
+	mode_t mode = by->mode & 07777;
+
+	st.has_mode = type != MVCC_SYMLINK && mode != default_mode(t, type);
+	st.mode = st.has_mode ? mode : 0;
+	st.has_uid = by->uid != t->o.uid;
+	st.uid = st.has_uid ? by->uid : 0;
+	st.has_gid = by->gid != t->o.gid;
+	st.gid = st.has_gid ? by->gid : 0;
+	st.mtime_ns = wall_ns();
+	st.ctime_ns = st.mtime_ns;
+	return st;
+}
+
+static struct mvcc_attrs to_attrs(const struct keyfile_stat *st)
+{
+	return (struct mvcc_attrs){
+		.type = st->type,
+		.has_mode = st->has_mode,
+		.mode = st->mode,
+		.has_uid = st->has_uid,
+		.uid = st->uid,
+		.has_gid = st->has_gid,
+		.gid = st->gid,
+		.has_mtime = true,
+		.mtime_ns = st->mtime_ns,
+	};
+}
+
+/* --------------------------------------------------------------- targets */
+
+static int fill_target(const struct inode_where *dir, enum name_kind kind,
+		       const struct name_bytes *b, struct tree_target *g)
+{
+	struct cairn_slice id = dir->id;
+
+	g->kind = kind;
+	g->dir_len = dir->dir_len;
+	g->dir_gone = dir->gone;
+	if (kind == NAME_VALUE) {
+		/* The key of the directory itself: not inside a cut, and the
+		 * empty key does not exist. */
+		if (id.len != dir->dir_len || id.len < 2)
+			return EINVAL;
+		id.len--;
+		while (g->dir_len &&
+		       (g->dir_len > id.len || id.data[g->dir_len - 1] != '/'))
+			g->dir_len--;
+		return errmap_errno(buf_append(&g->key, id.data, id.len));
+	}
+	if (id.len + b->len > MVCC_KEY_MAX)
+		return ENAMETOOLONG;
+	if (buf_append(&g->key, id.data, id.len) ||
+	    buf_append(&g->key, b->bytes, b->len))
+		return ENOMEM;
+	if (kind == NAME_PART &&
+	    !name_is_cut_at(tree_target_part(g), id.len - dir->dir_len))
+		return EINVAL;
+	return 0;
+}
+
+int tree_target(struct tree *t, struct inode *dir, struct cairn_slice name,
+		struct tree_target *out)
+{
+	struct inode_where w = { 0 };
+	struct name_bytes b;
+	enum name_kind kind = name_decode(name, &b);
+	int err;
+
+	*out = (struct tree_target){ .kind = kind };
+	if (name.len > NAME_LEN_MAX)
+		return ENAMETOOLONG;
+	if (kind == NAME_BAD || kind == NAME_HISTORY)
+		return EINVAL;
+	err = errmap_errno(inode_copy_id(t->inodes, dir, &w));
+	if (err)
+		return err;
+	err = fill_target(&w, kind, &b, out);
+	inode_where_fini(&w);
+	if (err)
+		tree_target_fini(out);
+	return err;
+}
+
+void tree_target_fini(struct tree_target *g)
+{
+	buf_fini(&g->key);
+}
+
+/* Whether a key goes through the cut that key is a part of. */
+static int find_cut(struct tree *t, int64_t rev, const struct tree_target *g,
+		    struct tree_found *out)
+{
+	struct cairn_slice part = tree_target_part(g);
+	struct mvcc_list *l;
+	struct mvcc_entry e;
+	int err = mvcc_list_new(t->m, rev, tree_target_dir(g), part, &l);
+
+	if (err)
+		return err;
+	while (!(err = mvcc_list_next(l, &e)) &&
+	       slice_starts_with(e.name, part))
+		if (name_is_cut_at(e.name, part.len)) {
+			out->dir = true;
+			out->dir_st = tree_plain_dir(t);
+			break;
+		}
+	mvcc_list_free(l);
+	if (err == CAIRN_NOT_FOUND)
+		err = CAIRN_OK;
+	/* A long name that is created and not committed yet. */
+	if (!err && !out->dir && rev == 0 &&
+	    tree_any_created(t, buf_slice(&g->key)) == CAIRN_OK) {
+		out->dir = true;
+		out->dir_st = tree_plain_dir(t);
+	}
+	return err;
+}
+
+/* "%" at the top: there is no empty key, but keys that begin with '/'. */
+static int find_nameless(struct tree *t, int64_t rev, struct tree_found *out)
+{
+	struct cairn_slice key = slice_str("/");
+	int err = mvcc_any(t->m, rev, key, slice_of(NULL, 0));
+
+	if (err)
+		return err;
+	out->dir = true;
+	err = stat_of_key(t, key, rev, &out->dir_st);
+	out->has_record = !err && out->dir_st.type == MVCC_DIR;
+	if (!out->has_record)
+		out->dir_st = tree_plain_dir(t);
+	return err == CAIRN_NOT_FOUND ? CAIRN_OK : err;
+}
+
+static int find_committed(struct tree *t, int64_t rev,
+			  const struct tree_target *g, struct tree_found *out)
+{
+	struct mvcc_pinned_row a = { 0 }, b = { 0 };
+	struct mvcc_entry e;
+	int err;
+
+	if (g->kind == NAME_VALUE) {
+		err = stat_of_key(t, buf_slice(&g->key), rev, &out->file_st);
+		out->file = !err;
+		return err;
+	}
+	if (g->key.len == 0)
+		return find_nameless(t, rev, out);
+	err = mvcc_lookup(t->m, rev, tree_target_dir(g), tree_target_part(g),
+			  &e, &a, &b);
+	if (!err) {
+		out->file = e.is_file;
+		out->dir = e.is_dir;
+		out->has_record = e.has_dir_row;
+		out->dir_st = tree_plain_dir(t);
+		if (e.is_file)
+			keyfile_stat_of_row(&e.file, &out->file_st);
+		if (e.has_dir_row)
+			keyfile_stat_of_row(&e.dir_row, &out->dir_st);
+	}
+	mvcc_row_release(&a);
+	mvcc_row_release(&b);
+	return err;
+}
+
+/* What is open, or changed and not committed, says more than the store. */
+static int find_live(struct tree *t, const struct tree_target *g,
+		     struct tree_found *out)
+{
+	struct keyfile_stat st;
+	struct keyfile *kf;
+	struct inode *i;
+	int err = CAIRN_OK;
+
+	tree_live(t, INODE_FILE, buf_slice(&g->key), 0, &i, &kf);
+	if (kf) {
+		err = keyfile_stat(kf, &st);
+		if (!err && !st.unlinked) {
+			out->file = true;
+			out->file_st = st;
+		}
+		keyfile_unref(kf);
+	}
+	inode_unref(t->inodes, i);
+	return err;
+}
+
+int tree_find(struct tree *t, int64_t rev, const struct tree_target *g,
+	      struct tree_found *out)
+{
+	int err;
+
+	*out = (struct tree_found){ 0 };
+	if (g->kind == NAME_CUT)
+		return errmap_errno(find_cut(t, rev, g, out));
+	err = find_committed(t, rev, g, out);
+	if (err && err != CAIRN_NOT_FOUND)
+		return errmap_errno(err);
+	return rev ? 0 : errmap_errno(find_live(t, g, out));
+}
+
+/* The inode that a found thing is; a directory hides the file beside it. */
+static int inode_of(struct tree *t, int64_t rev, struct tree_target *g,
+		    const struct tree_found *f, struct inode **out)
+{
+	struct inode_id id = { .kind = INODE_FILE, .rev = rev };
+
+	if (f->dir && g->kind == NAME_PART) {
+		if (buf_append(&g->key, "/", 1))
+			return ENOMEM;
+		id.kind = INODE_DIR;
+		id.dir_len = g->key.len;
+	} else if (g->kind == NAME_CUT) {
+		id.kind = INODE_DIR;
+		id.dir_len = g->dir_len;
+	}
+	id.id = buf_slice(&g->key);
+	return errmap_errno(inode_get(t->inodes, &id, out));
+}
+
+/* Attributes of a directory may be changed and uncommitted. */
+static int live_dir_stat(struct tree *t, struct inode *i,
+			 struct keyfile_stat *st)
+{
+	struct keyfile *kf = inode_file(t->inodes, i);
+	int err = CAIRN_OK;
+
+	if (kf) {
+		err = keyfile_stat(kf, st);
+		keyfile_unref(kf);
+	}
+	return err;
+}
+
+int tree_lookup(struct tree *t, struct inode *dir, struct cairn_slice name,
+		struct inode **out, struct stat *st)
+{
+	struct keyfile_stat ks;
+	struct tree_target g;
+	struct tree_found f;
+	struct inode *i = NULL;
+	int err = tree_target(t, dir, name, &g);
+
+	if (err)
+		return err == EINVAL ? ENOENT : err;
+	err = tree_find(t, dir->rev, &g, &f);
+	if (!err && !f.file && !f.dir)
+		err = ENOENT;
+	if (!err)
+		err = inode_of(t, dir->rev, &g, &f, &i);
+	if (!err) {
+		ks = i->kind == INODE_DIR ? f.dir_st : f.file_st;
+		if (i->kind == INODE_DIR && i->rev == 0)
+			err = errmap_errno(live_dir_stat(t, i, &ks));
+	}
+	if (!err) {
+		tree_fill_stat(t, &ks, i->st_ino, changed_of(i), st);
+		*out = i;
+		i = NULL;
+	}
+	inode_unref(t->inodes, i);
+	tree_target_fini(&g);
+	return err;
+}
+
+/* -------------------------------------------------------------- keyfiles */
+
+/* A directory's record, which may not be there yet, as a keyfile. */
+static int load_dir(struct tree *t, struct inode *i,
+		    const struct inode_where *w, struct keyfile **out)
+{
+	struct keyfile_stat st = tree_plain_dir(t);
+	int err;
+
+	/* keys/ and cuts have no key that could hold anything. */
+	if (w->id.len == 0 || w->id.len != w->dir_len)
+		return EPERM;
+	err = keyfile_load(t->ks, i, w->id, out);
+	if (err == CAIRN_NOT_FOUND)
+		return errmap_errno(keyfile_new(t->ks, i, w->id, &st, out));
+	if (err)
+		return errmap_errno(err);
+	err = errmap_errno(keyfile_stat(*out, &st));
+	/* The record's key is a file of its own ("a/%"). */
+	if (!err && st.type != MVCC_DIR)
+		err = EPERM;
+	if (err)
+		keyfile_unref(*out);
+	return err;
+}
+
+/*
+ * A rename or removal may have come between reading the inode's key and giving
+ * it the keyfile; both look again after they changed it, so one of them sees
+ * the other.
+ */
+static int settle(struct tree *t, struct inode *i,
+		  const struct inode_where *was, struct keyfile *kf)
+{
+	struct inode_where now = { 0 };
+	bool committed;
+	int err = inode_copy_id(t->inodes, i, &now);
+
+	if (err)
+		return errmap_errno(err);
+	if (now.gone) {
+		err = errmap_errno(keyfile_unlink(kf, &committed));
+	} else if (!slice_eq(now.id, was->id)) {
+		keyfile_renamed(kf, now.id);
+		now.id = slice_of(NULL, 0);
+	}
+	inode_where_fini(&now);
+	return err;
+}
+
+int tree_file(struct tree *t, struct inode *i, struct keyfile **out)
+{
+	struct keyfile *kf = inode_file(t->inodes, i);
+	struct inode_where w = { 0 };
+	int err;
+
+	if (kf) {
+		*out = kf;
+		return 0;
+	}
+	err = errmap_errno(inode_copy_id(t->inodes, i, &w));
+	if (err)
+		return err;
+	if (w.gone)
+		err = ESTALE;
+	else if (i->kind == INODE_DIR)
+		err = load_dir(t, i, &w, &kf);
+	else
+		err = errmap_errno(keyfile_load(t->ks, i, w.id, &kf));
+	if (!err) {
+		kf = inode_set_file(t->inodes, i, kf);
+		err = settle(t, i, &w, kf);
+		if (err)
+			keyfile_unref(kf);
+		else
+			*out = kf;
+	}
+	inode_where_fini(&w);
+	/* Path lookup tries again on ESTALE: the name may be new. */
+	return err == ENOENT ? ESTALE : err;
+}
+
+static void what_differs(const struct tree *t, enum mvcc_type type,
+			 struct keyfile_stat *st)
+{
+	st->has_mode = st->mode != default_mode(t, type);
+	st->has_uid = st->uid != t->o.uid;
+	st->has_gid = st->gid != t->o.gid;
+}
+
+static void set_top(struct tree *t, unsigned mask,
+		    const struct keyfile_stat *st)
+{
+	tree_lock(t);
+	if (mask & KEYFILE_MODE) {
+		t->top.has_mode = true;
+		t->top.mode = st->mode;
+	}
+	if (mask & KEYFILE_UID) {
+		t->top.has_uid = true;
+		t->top.uid = st->uid;
+	}
+	if (mask & KEYFILE_GID) {
+		t->top.has_gid = true;
+		t->top.gid = st->gid;
+	}
+	if (mask & KEYFILE_MTIME)
+		t->top.mtime_ns = st->mtime_ns;
+	tree_unlock(t);
+}
+
+int tree_set_attrs(struct tree *t, struct inode *i, unsigned mask,
+		   const struct keyfile_stat *st)
+{
+	struct keyfile_stat set = *st, now;
+	struct inode_where w = { 0 };
+	struct keyfile *kf;
+	bool top;
+	int err;
+
+	/* A time given counts more than one seen. */
+	if (i->kind == INODE_DIR && mask & KEYFILE_MTIME)
+		atomic_store_explicit(&i->changed_ns, 0, memory_order_relaxed);
+	err = errmap_errno(inode_copy_id(t->inodes, i, &w));
+	if (err)
+		return err;
+	top = i->kind == INODE_DIR && w.id.len == 0;
+	inode_where_fini(&w);
+	if (top) {
+		set_top(t, mask, st);
+		return 0;
+	}
+	err = tree_file(t, i, &kf);
+	if (err)
+		return err;
+	err = errmap_errno(keyfile_stat(kf, &now));
+	if (!err) {
+		what_differs(t, now.type, &set);
+		keyfile_set_attrs(kf, mask, &set);
+	}
+	keyfile_unref(kf);
+	inode_drop_file(t->inodes, i);
+	return err;
+}
+
+int tree_readlink(struct tree *t, struct inode *i, struct buf *out)
+{
+	struct mvcc_pinned_row row = { 0 };
+	struct inode_where w = { 0 };
+	size_t got = 0;
+	int err = inode_copy_id(t->inodes, i, &w);
+
+	if (!err)
+		err = mvcc_get(t->m, w.id, i->rev, &row);
+	inode_where_fini(&w);
+	if (!err && row.row.attrs.type != MVCC_SYMLINK)
+		err = CAIRN_EINVAL;
+	if (!err)
+		err = buf_reserve(out, LINK_MAX_LEN);
+	if (!err)
+		err = mvcc_read(t->m, &row.row, 0, out->data + out->len,
+				LINK_MAX_LEN, &got);
+	out->len += got;
+	mvcc_row_release(&row);
+	return errmap_errno(err);
+}
+
+/* --------------------------------------------------------------- changes */
+
+int tree_any_created(struct tree *t, struct cairn_slice prefix)
+{
+	struct buf keys = { 0 };
+	int err = keyfiles_created(t->ks, prefix, &keys);
+	bool any = keys.len > 0;
+
+	buf_fini(&keys);
+	if (err)
+		return err;
+	return any ? CAIRN_OK : CAIRN_NOT_FOUND;
+}
+
+/* Whether a key in [from, to) exists, leaving out except. */
+static int any_between(struct tree *t, struct cairn_slice from,
+		       struct cairn_slice to, struct cairn_slice except)
+{
+	struct mvcc_scan *s;
+	struct mvcc_row row;
+	int err = mvcc_scan_new(t->m, 0, from, to, false, &s);
+
+	if (err)
+		return err;
+	do
+		err = mvcc_scan_next(s, &row);
+	while (!err && slice_eq(row.key, except));
+	mvcc_scan_free(s);
+	return err;
+}
+
+/* Whether dir holds anything but key and what starts with except. */
+static int any_left(struct tree *t, struct cairn_slice dir,
+		    struct cairn_slice key, struct cairn_slice except)
+{
+	struct cairn_slice end = { 0 }, past = { 0 };
+	int err;
+
+	if (!except.data)
+		return mvcc_any(t->m, 0, dir, key);
+	err = any_between(t, dir, except, key);
+	if (err == CAIRN_NOT_FOUND)
+		err = mvcc_prefix_end(dir, &end);
+	else
+		return err;
+	if (!err)
+		err = mvcc_prefix_end(except, &past);
+	/* Prefixes end in '/', so both have an end. */
+	if (!err)
+		err = any_between(t, past, end, key);
+	free((void *)(uintptr_t)end.data);
+	free((void *)(uintptr_t)past.data);
+	return err;
+}
+
+int tree_keep_parent(struct tree *t, struct mvcc_txn *txn,
+		     struct cairn_slice key, struct cairn_slice except)
+{
+	struct keyfile_stat st = tree_plain_dir(t);
+	struct cairn_slice dir = key;
+	struct mvcc_attrs a;
+	int err;
+
+	/* The directory of a record "a/b/" is "a/". */
+	if (dir.len)
+		dir.len--;
+	while (dir.len && dir.data[dir.len - 1] != '/')
+		dir.len--;
+	if (dir.len == 0)
+		return CAIRN_OK;
+	err = any_left(t, dir, key, except);
+	if (err != CAIRN_NOT_FOUND)
+		return err;
+	st.mtime_ns = wall_ns();
+	a = to_attrs(&st);
+	return mvcc_txn_put(txn, dir, slice_of(NULL, 0), &a);
+}
+
+/* A new inode for a key that does not exist. */
+static int fresh_inode(struct tree *t, struct cairn_slice key,
+		       struct inode **out)
+{
+	struct inode_id id = { INODE_FILE, 0, key, 0 };
+	struct keyfile *kf;
+
+	for (;;) {
+		int err = inode_get(t->inodes, &id, out);
+
+		if (err)
+			return errmap_errno(err);
+		kf = inode_file(t->inodes, *out);
+		if (!kf)
+			return 0;
+		/* Deleted below while it was open: its inode stays with those
+		 * who have it. */
+		keyfile_unref(kf);
+		inode_hide(t->inodes, *out);
+		inode_unref(t->inodes, *out);
+	}
+}
+
+static int make_file(struct tree *t, struct tree_target *g,
+		     const struct tree_maker *by, struct inode **out,
+		     struct keyfile **kf)
+{
+	struct keyfile_stat st = made_by(t, MVCC_FILE, by);
+	struct inode *i;
+	int err = fresh_inode(t, buf_slice(&g->key), &i);
+
+	if (err)
+		return err;
+	err = errmap_errno(keyfile_new(t->ks, i, buf_slice(&g->key), &st, kf));
+	if (err) {
+		inode_unref(t->inodes, i);
+		return err;
+	}
+	*kf = inode_set_file(t->inodes, i, *kf);
+	*out = i;
+	return 0;
+}
+
+static int open_found(struct tree *t, struct tree_target *g,
+		      const struct tree_found *f, struct inode **out,
+		      struct keyfile **kf)
+{
+	struct inode *i;
+	int err;
+
+	if (f->file_st.type != MVCC_FILE)
+		return EEXIST;
+	err = inode_of(t, 0, g, f, &i);
+	if (err)
+		return err;
+	err = tree_file(t, i, kf);
+	if (err)
+		inode_unref(t->inodes, i);
+	else
+		*out = i;
+	return err;
+}
+
+int tree_create(struct tree *t, struct inode *dir, struct cairn_slice name,
+		const struct tree_maker *by, bool excl, struct inode **out,
+		struct keyfile **kf)
+{
+	struct tree_target g;
+	struct tree_found f;
+	int err = tree_target(t, dir, name, &g);
+
+	if (err)
+		return err;
+	tree_lock(t);
+	err = g.kind == NAME_CUT ? EINVAL : tree_find(t, 0, &g, &f);
+	if (!err && g.key.len == 0 && !f.dir)
+		err = EINVAL;
+	if (!err && g.dir_gone)
+		err = ENOENT;
+	else if (!err && f.dir)
+		err = excl ? EEXIST : EISDIR;
+	else if (!err && f.file)
+		err = excl ? EEXIST : open_found(t, &g, &f, out, kf);
+	else if (!err) {
+		err = make_file(t, &g, by, out, kf);
+		if (!err)
+			tree_touch(dir);
+	}
+	tree_unlock(t);
+	tree_target_fini(&g);
+	return err;
+}
+
+/* Put a key that must not exist yet, in a revision of its own. */
+static int put_new(struct tree *t, struct cairn_slice key,
+		   struct cairn_slice value, const struct keyfile_stat *st)
+{
+	struct mvcc_attrs a = to_attrs(st);
+	struct mvcc_txn *txn;
+	int err = tree_txn(t, &txn);
+
+	if (err)
+		return err;
+	err = mvcc_txn_put(txn, key, value, &a);
+	if (!err)
+		err = tree_commit(t, txn);
+	mvcc_txn_free(txn);
+	return err;
+}
+
+static int make_key(struct tree *t, struct inode *dir, struct cairn_slice name,
+		    struct cairn_slice value, const struct keyfile_stat *st)
+{
+	bool is_dir = st->type == MVCC_DIR;
+	struct tree_target g;
+	struct tree_found f;
+	int err = tree_target(t, dir, name, &g);
+
+	if (err)
+		return err;
+	tree_lock(t);
+	if (g.kind == NAME_CUT || (is_dir && g.kind == NAME_VALUE) ||
+	    (!is_dir && g.key.len == 0))
+		err = EINVAL;
+	else
+		err = tree_find(t, 0, &g, &f);
+	if (!err && (f.file || f.dir))
+		err = EEXIST;
+	if (!err && g.dir_gone)
+		err = ENOENT;
+	if (!err && is_dir)
+		err = g.key.len == MVCC_KEY_MAX
+			      ? ENAMETOOLONG
+			      : errmap_errno(buf_append(&g.key, "/", 1));
+	if (!err)
+		err = errmap_errno(put_new(t, buf_slice(&g.key), value, st));
+	if (!err)
+		tree_touch(dir);
+	tree_unlock(t);
+	tree_target_fini(&g);
+	return err;
+}
+
+int tree_mkdir(struct tree *t, struct inode *dir, struct cairn_slice name,
+	       const struct tree_maker *by)
+{
+	struct keyfile_stat st = made_by(t, MVCC_DIR, by);
+
+	return make_key(t, dir, name, slice_of(NULL, 0), &st);
+}
+
+int tree_symlink(struct tree *t, struct inode *dir, struct cairn_slice name,
+		 struct cairn_slice target, const struct tree_maker *by)
+{
+	struct keyfile_stat st = made_by(t, MVCC_SYMLINK, by);
+
+	if (target.len > LINK_MAX_LEN)
+		return ENAMETOOLONG;
+	return make_key(t, dir, name, target, &st);
+}
+
+/* Delete key, keeping its directory. */
+static int delete_key(struct tree *t, struct cairn_slice key)
+{
+	struct mvcc_txn *txn;
+	int err = tree_txn(t, &txn);
+
+	if (err)
+		return err;
+	err = mvcc_txn_delete(txn, key);
+	if (!err)
+		err = tree_keep_parent(t, txn, key, slice_of(NULL, 0));
+	if (!err)
+		err = tree_commit(t, txn);
+	mvcc_txn_free(txn);
+	return err;
+}
+
+/* Delete the file or directory record key, with the inode it has. */
+static int remove_key(struct tree *t, enum inode_kind kind,
+		      struct cairn_slice key, bool exists)
+{
+	struct keyfile *kf;
+	struct inode *i;
+	int err = CAIRN_OK;
+
+	tree_live(t, kind, key, kind == INODE_DIR ? key.len : 0, &i, &kf);
+	if (kf)
+		err = keyfile_unlink(kf, &exists);
+	if (!err && exists) {
+		err = delete_key(t, key);
+		if (err && kf)
+			keyfile_undo_unlink(kf);
+	}
+	if (!err && i)
+		inode_hide(t->inodes, i);
+	if (kf)
+		keyfile_unref(kf);
+	inode_unref(t->inodes, i);
+	return errmap_errno(err);
+}
+
+int tree_unlink(struct tree *t, struct inode *dir, struct cairn_slice name)
+{
+	struct tree_target g;
+	struct tree_found f;
+	int err = tree_target(t, dir, name, &g);
+
+	if (err)
+		return err == EINVAL ? ENOENT : err;
+	tree_lock(t);
+	err = tree_find(t, 0, &g, &f);
+	if (!err && f.dir)
+		err = EISDIR;
+	else if (!err && !f.file)
+		err = ENOENT;
+	if (!err)
+		err = remove_key(t, INODE_FILE, buf_slice(&g.key), true);
+	if (!err)
+		tree_touch(dir);
+	tree_unlock(t);
+	tree_target_fini(&g);
+	return err;
+}
+
+/* key is the directory's, with its '/'. */
+static int remove_dir(struct tree *t, struct cairn_slice key, bool has_record)
+{
+	int err = mvcc_any(t->m, 0, key, has_record ? key : slice_of(NULL, 0));
+
+	if (err == CAIRN_NOT_FOUND)
+		err = tree_any_created(t, key);
+	if (err == CAIRN_OK)
+		return ENOTEMPTY;
+	if (err != CAIRN_NOT_FOUND)
+		return errmap_errno(err);
+	return remove_key(t, INODE_DIR, key, has_record);
+}
+
+/* A cut is there as long as a key goes through it, and no longer. */
+static int remove_cut(struct tree *t, const struct tree_target *g, bool there)
+{
+	struct keyfile *kf;
+	struct inode *i;
+
+	if (there)
+		return ENOTEMPTY;
+	tree_live(t, INODE_DIR, buf_slice(&g->key), g->dir_len, &i, &kf);
+	if (kf)
+		keyfile_unref(kf);
+	if (!i)
+		return ENOENT;
+	inode_hide(t->inodes, i);
+	inode_unref(t->inodes, i);
+	return 0;
+}
+
+int tree_rmdir(struct tree *t, struct inode *dir, struct cairn_slice name)
+{
+	struct tree_target g;
+	struct tree_found f;
+	int err = tree_target(t, dir, name, &g);
+
+	if (err)
+		return err == EINVAL ? ENOENT : err;
+	tree_lock(t);
+	err = tree_find(t, 0, &g, &f);
+	if (!err && g.kind == NAME_CUT)
+		err = remove_cut(t, &g, f.dir);
+	else if (!err && !f.dir)
+		err = f.file ? ENOTDIR : ENOENT;
+	else if (!err && buf_append(&g.key, "/", 1))
+		err = ENOMEM;
+	else if (!err)
+		err = remove_dir(t, buf_slice(&g.key), f.has_record);
+	if (!err)
+		tree_touch(dir);
+	tree_unlock(t);
+	tree_target_fini(&g);
+	return err;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The keys as a tree of files: keys/, which can be changed, and the same as of
+ * a revision below revs/.
+ *
+ * Functions return 0 or an errno. Changes of names are made one after the
+ * other, under one lock, so that what was looked at is still so when it is
+ * committed.
+ */
+#ifndef CAIRN_FS_TREE_H
+#define CAIRN_FS_TREE_H
+
+#include <sys/stat.h>
+
+#include "engine/base/sync.h"
+#include "fs/mount/inode.h"
+#include "fs/mount/keyfile.h"
+#include "fs/text/name.h"
+
+/* Renaming a directory of more keys or bytes than this is left to mv. */
+#define TREE_RENAME_KEYS_MAX  10000u
+#define TREE_RENAME_BYTES_MAX (64u << 20)
+
+struct tree_options {
+	uid_t uid; /* of files that say nothing */
+	gid_t gid;
+	mode_t umask;
+	bool sync; /* changes wait for the disk */
+	const void *origin;
+	/* Around what may take long; may be NULL. */
+	void *ctx;
+	void (*wait_begin)(void *ctx);
+	void (*wait_end)(void *ctx);
+};
+
+struct tree {
+	struct mvcc *m;
+	struct inodes *inodes;
+	struct keyfiles *ks;
+	struct tree_options o;
+	int64_t born_ns;
+	struct mutex names; /* one change of names at a time */
+	/* Attributes of keys/ itself, for as long as it is mounted: no key
+	 * could hold them. Guarded by names. */
+	struct keyfile_stat top;
+};
+
+void tree_init(struct tree *t, struct mvcc *m, struct inodes *inodes,
+	       struct keyfiles *ks, const struct tree_options *o);
+void tree_fini(struct tree *t);
+
+/* Who makes something, and how. */
+struct tree_maker {
+	uid_t uid;
+	gid_t gid;
+	mode_t mode;
+};
+
+/*
+ * The name in directory dir: an inode with a reference, and its attributes.
+ */
+int tree_lookup(struct tree *t, struct inode *dir, struct cairn_slice name,
+		struct inode **out, struct stat *st);
+
+int tree_getattr(struct tree *t, struct inode *i, struct stat *st);
+
+/* st for attributes as keyfile.h tells them. changed_ns: of a directory. */
+void tree_fill_stat(const struct tree *t, const struct keyfile_stat *ks,
+		    uint64_t ino, int64_t changed_ns, struct stat *st);
+/* What a directory without a record looks like. */
+struct keyfile_stat tree_plain_dir(const struct tree *t);
+
+/* The keyfile of a file or directory of keys/, with a reference. */
+int tree_file(struct tree *t, struct inode *i, struct keyfile **out);
+
+/*
+ * The file name in dir for writing, made when it does not exist (EEXIST with
+ * excl when it does): its inode and keyfile, with references. It is committed
+ * by the caller, or by closing it.
+ */
+int tree_create(struct tree *t, struct inode *dir, struct cairn_slice name,
+		const struct tree_maker *by, bool excl, struct inode **out,
+		struct keyfile **kf);
+int tree_mkdir(struct tree *t, struct inode *dir, struct cairn_slice name,
+	       const struct tree_maker *by);
+int tree_symlink(struct tree *t, struct inode *dir, struct cairn_slice name,
+		 struct cairn_slice target, const struct tree_maker *by);
+int tree_unlink(struct tree *t, struct inode *dir, struct cairn_slice name);
+int tree_rmdir(struct tree *t, struct inode *dir, struct cairn_slice name);
+
+enum tree_rename_how {
+	TREE_RENAME,
+	TREE_RENAME_NOREPLACE,
+	TREE_RENAME_EXCHANGE,
+};
+int tree_rename(struct tree *t, struct inode *dir, struct cairn_slice name,
+		struct inode *to_dir, struct cairn_slice to_name,
+		enum tree_rename_how how);
+
+/* Set what mask (KEYFILE_*) names from st; the has_ fields are found here. */
+int tree_set_attrs(struct tree *t, struct inode *i, unsigned mask,
+		   const struct keyfile_stat *st);
+
+/* The target of a symlink, appended to out. */
+int tree_readlink(struct tree *t, struct inode *i, struct buf *out);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What tree.c and rename.c share. */
+#ifndef CAIRN_FS_TREE_IMPL_H
+#define CAIRN_FS_TREE_IMPL_H
+
+#include "fs/mount/tree.h"
+
+/* What a name in a directory stands for. */
+struct tree_target {
+	enum name_kind kind; /* NAME_PART, NAME_CUT or NAME_VALUE */
+	struct buf key;      /* the key it is, or for a cut, a part of it */
+	size_t dir_len;      /* of key: the directory */
+	bool dir_gone;       /* the directory itself is removed */
+};
+
+/* EINVAL when the name is of no key, ENAMETOOLONG when the key would be. */
+int tree_target(struct tree *t, struct inode *dir, struct cairn_slice name,
+		struct tree_target *out);
+void tree_target_fini(struct tree_target *g);
+
+static inline struct cairn_slice tree_target_dir(const struct tree_target *g)
+{
+	return slice_of(g->key.data, g->dir_len);
+}
+
+static inline struct cairn_slice tree_target_part(const struct tree_target *g)
+{
+	return slice_of(g->key.data + g->dir_len, g->key.len - g->dir_len);
+}
+
+/* What there is under that name. */
+struct tree_found {
+	bool file;
+	bool dir;
+	bool has_record;
+	struct keyfile_stat file_st; /* when file */
+	struct keyfile_stat dir_st;  /* when dir */
+};
+/* 0 also when there is nothing. rev 0: now, with what is uncommitted. */
+int tree_find(struct tree *t, int64_t rev, const struct tree_target *g,
+	      struct tree_found *out);
+
+void tree_lock(struct tree *t);
+void tree_unlock(struct tree *t);
+
+/* A transaction of ours; and its commit. */
+int tree_txn(struct tree *t, struct mvcc_txn **out);
+int tree_commit(struct tree *t, struct mvcc_txn *txn);
+
+/*
+ * When the directory that key lies in would be left without anything, put a
+ * record for it. except: a prefix whose keys go away, too (data NULL: none).
+ */
+int tree_keep_parent(struct tree *t, struct mvcc_txn *txn,
+		     struct cairn_slice key, struct cairn_slice except);
+
+/* CAIRN_OK when a key that is created but not committed starts with prefix. */
+int tree_any_created(struct tree *t, struct cairn_slice prefix);
+
+/* The names in dir changed now. */
+void tree_touch(struct inode *dir);
+
+/* The inode of keys/ with that id and its keyfile, referenced, or NULLs. */
+void tree_live(struct tree *t, enum inode_kind kind, struct cairn_slice id,
+	       size_t dir_len, struct inode **i, struct keyfile **kf);
+
+#endif
