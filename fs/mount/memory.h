@@ -15,8 +15,9 @@
 uint64_t memory_allowed(void);
 
 /*
- * One figure shared out. The parts but the last add up to fifteen sixteenths of
- * it; the heap takes the rest in gaps.
+ * One figure shared out. The parts but the last add up to what is left of it
+ * when the heap, requests and compactions have had theirs: a quarter, but no
+ * more than 16 MiB or a sixteenth.
  */
 struct memory_split {
 	uint64_t block_cache;
