@@ -77,6 +77,34 @@ static int write_synced(struct cairn_env *e, const char *path,
 	return err ? err : close_err;
 }
 
+#define COPY_LEN ((size_t)256 << 10)
+
+static int copy_bytes(struct rfile *from, const char *from_path,
+		      struct wfile *to, uint64_t len)
+{
+	uint8_t *bytes = malloc(COPY_LEN);
+	int err = bytes ? CAIRN_OK : error_nomem();
+
+	for (uint64_t at = 0; !err && at < len;) {
+		size_t want =
+			len - at < COPY_LEN ? (size_t)(len - at) : COPY_LEN;
+		size_t got;
+
+		err = rfile_read(from, at, bytes, want, &got);
+		if (!err && got < want)
+			err = error_set(CAIRN_ECORRUPT,
+					"%s: ends at %llu bytes, %llu expected",
+					from_path,
+					(unsigned long long)(at + got),
+					(unsigned long long)len);
+		if (!err)
+			err = wfile_append(to, bytes, got);
+		at += want;
+	}
+	free(bytes);
+	return err;
+}
+
 /* Take tmp away, and keep the message of what went wrong before. */
 static void remove_tmp(struct cairn_env *e, const char *tmp, int code)
 {
@@ -87,6 +115,34 @@ static void remove_tmp(struct cairn_env *e, const char *tmp, int code)
 	err = env_unlink(e, tmp);
 	if (err < 0)
 		error_set(code, "%s", message);
+}
+
+int env_copy_file(struct cairn_env *e, const char *from, const char *to,
+		  uint64_t len)
+{
+	struct rfile *in;
+	struct wfile *out;
+	int err, close_err;
+
+	err = env_open_read(e, from, &in);
+	if (err == CAIRN_NOT_FOUND)
+		err = error_set(CAIRN_ENOENT, "%s: no such file", from);
+	if (err)
+		return err;
+	err = env_open_write(e, to, &out);
+	if (err) {
+		rfile_close(in);
+		return err;
+	}
+	err = copy_bytes(in, from, out, len);
+	if (!err)
+		err = wfile_sync(out);
+	close_err = wfile_close(out);
+	rfile_close(in);
+	err = err ? err : close_err;
+	if (err)
+		remove_tmp(e, to, err);
+	return err;
 }
 
 int env_replace_file(struct cairn_env *e, const char *dir, const char *tmp,

@@ -137,6 +137,8 @@ struct env_ops {
 	int (*rename)(struct cairn_env *e, const char *from, const char *to);
 	int (*link)(struct cairn_env *e, const char *from, const char *to);
 	int (*unlink)(struct cairn_env *e, const char *path);
+	int (*rmdir)(struct cairn_env *e, const char *path);
+	int (*sync_file)(struct cairn_env *e, const char *path);
 	int (*sync_dir)(struct cairn_env *e, const char *dir);
 	int (*free_space)(struct cairn_env *e, const char *dir,
 			  uint64_t *bytes);
@@ -207,6 +209,22 @@ static inline MUST_CHECK int env_link(struct cairn_env *e, const char *from,
 static inline MUST_CHECK int env_unlink(struct cairn_env *e, const char *path)
 {
 	return e->ops->unlink(e, path);
+}
+
+/* Remove an empty directory. CAIRN_NOT_FOUND when there is none. */
+static inline MUST_CHECK int env_rmdir(struct cairn_env *e, const char *path)
+{
+	return e->ops->rmdir(e, path);
+}
+
+/*
+ * As wfile_sync(), for a file that somebody else wrote: nobody knows whether
+ * its bytes have reached the disk. CAIRN_NOT_FOUND when it is not there.
+ */
+static inline MUST_CHECK int env_sync_file(struct cairn_env *e,
+					   const char *path)
+{
+	return e->ops->sync_file(e, path);
 }
 
 /* Make names created, renamed and removed in dir survive a power cut. */
@@ -284,6 +302,14 @@ struct cairn_env *env_posix(void);
 struct buf;
 MUST_CHECK int env_read_file(struct cairn_env *e, const char *path, size_t max,
 			     struct buf *out);
+
+/*
+ * Copy a file, or of a longer one the first len bytes, to the new name to,
+ * durable but for the name. CAIRN_ECORRUPT when from is shorter. On failure
+ * there is no file to, as far as it could be removed again.
+ */
+MUST_CHECK int env_copy_file(struct cairn_env *e, const char *from,
+			     const char *to, uint64_t len);
 
 /*
  * Write path anew, so that a power cut leaves the old or the new contents:

@@ -300,6 +300,22 @@ static int fault_unlink(struct cairn_env *base, const char *path)
 	return err ? err : env_unlink(e->below, path);
 }
 
+static int fault_rmdir(struct cairn_env *base, const char *path)
+{
+	struct fault_env *e = fault_env(base);
+	int err = check(e, ENV_FAULT_UNLINK, path);
+
+	return err ? err : env_rmdir(e->below, path);
+}
+
+static int fault_sync_file(struct cairn_env *base, const char *path)
+{
+	struct fault_env *e = fault_env(base);
+	int err = check(e, ENV_FAULT_SYNC, path);
+
+	return err ? err : env_sync_file(e->below, path);
+}
+
 static int fault_sync_dir(struct cairn_env *base, const char *dir)
 {
 	struct fault_env *e = fault_env(base);
@@ -372,6 +388,8 @@ static const struct env_ops fault_ops = {
 	.rename = fault_rename,
 	.link = fault_link,
 	.unlink = fault_unlink,
+	.rmdir = fault_rmdir,
+	.sync_file = fault_sync_file,
 	.sync_dir = fault_sync_dir,
 	.free_space = fault_free_space,
 	.lock = fault_lock,

@@ -3,9 +3,10 @@
  * Wraps another env and fails on request. Each operation belongs to a class;
  * a rule says which occurrence of which classes fails, and how. A failing
  * operation does nothing below, except that close still closes. Size and free
- * space are in the class STAT, the lock and its holder in LOCK; hints, unlock
- * and time never fail and are not counted. Operations on an open file match a
- * rule's path by the name it was opened with, rename and link by either name.
+ * space are in the class STAT, the lock and its holder in LOCK, removing a
+ * directory in UNLINK; hints, unlock and time never fail and are not counted.
+ * Operations on an open file match a rule's path by the name it was opened
+ * with, rename and link by either name.
  *
  * When a failing sync loses its bytes, the env below is not told of this sync
  * nor of any later one of that file object, which then report success: bytes

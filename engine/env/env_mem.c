@@ -202,15 +202,20 @@ static int mem_append(struct wfile *base, const void *data, size_t len)
 	return err;
 }
 
+/* mu held; 0 or an errno value. */
+static int sync_node(struct mem_env *e, struct mem_node *n)
+{
+	n->synced = n->bytes.len;
+	return e->rule == ENV_MEM_JOURNAL ? mem_tree_commit(&e->tree, NULL) : 0;
+}
+
 static int mem_sync(struct wfile *base)
 {
 	struct mem_wfile *f = (struct mem_wfile *)base;
-	int err = 0;
+	int err;
 
 	mutex_lock(&f->e->mu);
-	f->node->synced = f->node->bytes.len;
-	if (f->e->rule == ENV_MEM_JOURNAL)
-		err = mem_tree_commit(&f->e->tree, NULL);
+	err = sync_node(f->e, f->node);
 	mutex_unlock(&f->e->mu);
 	return result(err, "sync", f->path);
 }
@@ -381,6 +386,33 @@ static int mem_unlink(struct cairn_env *base, const char *path)
 	err = mem_tree_unlink(&e->tree, path);
 	mutex_unlock(&e->mu);
 	return answer(err, "remove", path);
+}
+
+static int mem_rmdir(struct cairn_env *base, const char *path)
+{
+	struct mem_env *e = mem_env(base);
+	int err;
+
+	mutex_lock(&e->mu);
+	err = mem_tree_rmdir(&e->tree, path);
+	mutex_unlock(&e->mu);
+	return answer(err, "remove", path);
+}
+
+static int mem_sync_file(struct cairn_env *base, const char *path)
+{
+	struct mem_env *e = mem_env(base);
+	struct mem_node *n = NULL;
+	int err;
+
+	mutex_lock(&e->mu);
+	err = mem_tree_find(&e->tree, path, &n);
+	if (!err && n->is_dir)
+		err = EISDIR;
+	if (!err)
+		err = sync_node(e, n);
+	mutex_unlock(&e->mu);
+	return answer(err, "sync", path);
 }
 
 static int mem_sync_dir(struct cairn_env *base, const char *path)
@@ -562,6 +594,8 @@ static const struct env_ops mem_ops = {
 	.rename = mem_rename,
 	.link = mem_link,
 	.unlink = mem_unlink,
+	.rmdir = mem_rmdir,
+	.sync_file = mem_sync_file,
 	.sync_dir = mem_sync_dir,
 	.free_space = mem_free_space,
 	.lock = mem_lock,

@@ -446,6 +446,31 @@ static int posix_unlink(struct cairn_env *e, const char *path)
 	return CAIRN_OK;
 }
 
+static int posix_rmdir(struct cairn_env *e, const char *path)
+{
+	(void)e;
+	if (rmdir(path))
+		return is_missing(errno) ? CAIRN_NOT_FOUND
+					 : error_errno(errno, "remove", path);
+	return CAIRN_OK;
+}
+
+static int posix_sync_file(struct cairn_env *e, const char *path)
+{
+	int fd, ret;
+	int err = open_regular(path, &fd);
+
+	(void)e;
+	if (err)
+		return err;
+	do
+		ret = fsync(fd);
+	while (ret && errno == EINTR);
+	err = ret ? error_errno(errno, "sync", path) : CAIRN_OK;
+	close(fd);
+	return err;
+}
+
 static int posix_sync_dir(struct cairn_env *e, const char *dir)
 {
 	int fd = open_fd(dir, O_RDONLY | O_DIRECTORY, 0);
@@ -763,6 +788,8 @@ static const struct env_ops posix_ops = {
 	.rename = posix_rename,
 	.link = posix_link,
 	.unlink = posix_unlink,
+	.rmdir = posix_rmdir,
+	.sync_file = posix_sync_file,
 	.sync_dir = posix_sync_dir,
 	.free_space = posix_free_space,
 	.lock = posix_lock,

@@ -479,16 +479,39 @@ int mem_tree_link(struct mem_tree *t, const char *from, const char *to)
 	return change_one(t, dir, name, n);
 }
 
-int mem_tree_unlink(struct mem_tree *t, const char *path)
+/* The name, its directory and what it stands for. */
+static int find_name(struct mem_tree *t, const char *path,
+		     struct mem_node **dir, char name[NAME_MAX + 1],
+		     struct mem_node **out)
 {
-	char name[NAME_MAX + 1];
-	struct mem_node *dir = NULL, *n;
-	int err = find_parent(t, path, NULL, &dir, name);
+	int err = find_parent(t, path, NULL, dir, name);
 
 	if (err)
 		return err;
-	n = names_get(&dir->visible, name);
-	if (!n)
-		return ENOENT;
+	*out = names_get(&(*dir)->visible, name);
+	return *out ? 0 : ENOENT;
+}
+
+int mem_tree_unlink(struct mem_tree *t, const char *path)
+{
+	char name[NAME_MAX + 1];
+	struct mem_node *dir = NULL, *n = NULL;
+	int err = find_name(t, path, &dir, name, &n);
+
+	if (err)
+		return err;
 	return n->is_dir ? EISDIR : change_one(t, dir, name, NULL);
+}
+
+int mem_tree_rmdir(struct mem_tree *t, const char *path)
+{
+	char name[NAME_MAX + 1];
+	struct mem_node *dir = NULL, *n = NULL;
+	int err = find_name(t, path, &dir, name, &n);
+
+	if (err)
+		return err;
+	if (!n->is_dir)
+		return ENOTDIR;
+	return n->visible.n ? ENOTEMPTY : change_one(t, dir, name, NULL);
 }

@@ -96,6 +96,7 @@ MUST_CHECK int mem_tree_rename(struct mem_tree *t, const char *from,
 MUST_CHECK int mem_tree_link(struct mem_tree *t, const char *from,
 			     const char *to);
 MUST_CHECK int mem_tree_unlink(struct mem_tree *t, const char *path);
+MUST_CHECK int mem_tree_rmdir(struct mem_tree *t, const char *path);
 
 /* Make the changes in one directory (NULL: in all) durable, in order. */
 MUST_CHECK int mem_tree_commit(struct mem_tree *t, const struct mem_node *only);

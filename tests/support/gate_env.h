@@ -89,6 +89,16 @@ static inline int gate_unlink(struct cairn_env *e, const char *path)
 	return env_unlink(gate_below(e), path);
 }
 
+static inline int gate_rmdir(struct cairn_env *e, const char *path)
+{
+	return env_rmdir(gate_below(e), path);
+}
+
+static inline int gate_sync_file(struct cairn_env *e, const char *path)
+{
+	return env_sync_file(gate_below(e), path);
+}
+
 static inline int gate_sync_dir(struct cairn_env *e, const char *dir)
 {
 	return env_sync_dir(gate_below(e), dir);
@@ -144,9 +154,10 @@ static inline void gate_init(struct gate_env *g, struct cairn_env *below,
 	*g = (struct gate_env){
 		.ops = { gate_open_read, gate_open_write, gate_list, gate_stat,
 			 gate_mkdir, gate_rename, gate_link, gate_unlink,
-			 gate_sync_dir, gate_free_space, gate_lock,
-			 gate_lock_note, gate_unlock, gate_holder, gate_now_us,
-			 gate_mono_us, gate_sleep_us },
+			 gate_rmdir, gate_sync_file, gate_sync_dir,
+			 gate_free_space, gate_lock, gate_lock_note,
+			 gate_unlock, gate_holder, gate_now_us, gate_mono_us,
+			 gate_sleep_us },
 		.below = below,
 		.suffix = suffix,
 		.open = true,

@@ -306,6 +306,48 @@ START_TEST(names_are_made_moved_and_removed)
 }
 END_TEST
 
+START_TEST(only_an_empty_directory_is_removed_as_one)
+{
+	char dir[256];
+	struct cairn_env *e = contract_begin(dir);
+	struct paths d = in(dir, "d"), f = in(dir, "d/f");
+
+	ck_assert_int_eq(env_rmdir(e, d.at), CAIRN_NOT_FOUND);
+	ck_ok(env_mkdir(e, d.at));
+	put_file(e, f.at, "abc");
+	ck_assert_int_lt(env_rmdir(e, d.at), 0);
+	ck_assert_ptr_nonnull(strstr(cairn_errmsg(), d.at));
+	ck_assert_int_ne(env_rmdir(e, f.at), CAIRN_OK);
+	ck_file(e, f.at, "abc");
+	ck_ok(env_unlink(e, f.at));
+	ck_ok(env_rmdir(e, d.at));
+	ck_ls(e, dir, "");
+	contract_end(e, dir);
+}
+END_TEST
+
+START_TEST(a_file_is_synced_by_its_name_and_copied_up_to_a_length)
+{
+	char dir[256];
+	struct cairn_env *e = contract_begin(dir);
+	struct paths f = in(dir, "f"), g = in(dir, "g");
+
+	ck_assert_int_eq(env_sync_file(e, f.at), CAIRN_NOT_FOUND);
+	ck_assert_int_eq(env_copy_file(e, f.at, g.at, 1), CAIRN_ENOENT);
+	put_file(e, f.at, "abcdef");
+	ck_ok(env_sync_file(e, f.at));
+	ck_assert_int_lt(env_sync_file(e, dir), 0);
+	ck_ok(env_copy_file(e, f.at, g.at, 4));
+	ck_file(e, g.at, "abcd");
+	ck_assert_int_eq(env_copy_file(e, f.at, g.at, 4), CAIRN_EEXIST);
+	ck_file(e, g.at, "abcd");
+	ck_ok(env_unlink(e, g.at));
+	ck_assert_int_eq(env_copy_file(e, f.at, g.at, 7), CAIRN_ECORRUPT);
+	ck_ls(e, dir, "f ");
+	contract_end(e, dir);
+}
+END_TEST
+
 START_TEST(an_open_file_outlives_its_name)
 {
 	char dir[256];
@@ -521,6 +563,9 @@ static inline void add_contract(Suite *s)
 	tcase_add_test(t, what_is_missing_is_not_found);
 	tcase_add_test(t, failures_have_their_code_and_name_the_path);
 	tcase_add_test(t, names_are_made_moved_and_removed);
+	tcase_add_test(t, only_an_empty_directory_is_removed_as_one);
+	tcase_add_test(t,
+		       a_file_is_synced_by_its_name_and_copied_up_to_a_length);
 	tcase_add_test(t, an_open_file_outlives_its_name);
 	tcase_add_test(t, preallocating_does_not_change_the_size);
 	tcase_add_test(t, a_lock_excludes_and_says_who_has_it);

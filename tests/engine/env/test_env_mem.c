@@ -566,6 +566,28 @@ START_TEST(a_hard_link_shares_bytes_and_durability)
 }
 END_TEST
 
+START_TEST(a_sync_by_name_and_a_copy_survive_a_cut)
+{
+	struct cairn_env *e = new_env(ENV_MEM_STRICT);
+
+	put_file(e, "/a", "abc");
+	ck_ok(env_sync_dir(e, "/"));
+	ck_file_after_cut(e, "/a", "");
+	ck_ok(env_sync_file(e, "/a"));
+	ck_file_after_cut(e, "/a", "abc");
+	ck_ok(env_copy_file(e, "/a", "/b", 3));
+	ck_ok(env_sync_dir(e, "/"));
+	ck_file_after_cut(e, "/b", "abc");
+	ck_ok(env_mkdir(e, "/d"));
+	ck_ok(env_sync_dir(e, "/"));
+	ck_ok(env_rmdir(e, "/d"));
+	ck_ls_after_cut(e, "/", "a b d ");
+	ck_ok(env_sync_dir(e, "/"));
+	ck_ls_after_cut(e, "/", "a b ");
+	env_mem_free(e);
+}
+END_TEST
+
 START_TEST(a_full_disk_takes_what_fits_and_then_refuses)
 {
 	struct cairn_env *e = new_env(ENV_MEM_STRICT), *c;
@@ -837,6 +859,7 @@ int main(void)
 	t = tcase_create("the rest");
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, a_hard_link_shares_bytes_and_durability);
+	tcase_add_test(t, a_sync_by_name_and_a_copy_survive_a_cut);
 	tcase_add_test(t, a_full_disk_takes_what_fits_and_then_refuses);
 	tcase_add_test(t, damage_shows_before_and_after_a_cut);
 	tcase_add_test(t, a_clone_knows_no_locks);
