@@ -149,9 +149,9 @@ static int make_caches(struct cairn_db *db)
 		.stats = &db->table_stats,
 		.verify_at_open = db->opts.paranoid_checks,
 	};
-	return table_cache_new(db->env, db->dir,
-			       (size_t)db->opts.max_open_files, &db->table_read,
-			       &db->tables);
+	err = table_cache_new(db->env, db->dir, (size_t)db->opts.max_open_files,
+			      &db->table_read, &db->tables);
+	return err ? err : files_tell_seqnos(db);
 }
 
 /* ------------------------------------------------------ what is there now */
@@ -189,21 +189,6 @@ static int check_wanted(struct opening *op)
 	return files_check_empty(op->db->env, dir, &op->names);
 }
 
-static char *parent_of(const char *dir)
-{
-	size_t len = strlen(dir);
-
-	while (len > 1 && dir[len - 1] == '/')
-		len--;
-	while (len > 0 && dir[len - 1] != '/')
-		len--;
-	if (!len)
-		return strdup(".");
-	while (len > 1 && dir[len - 1] == '/')
-		len--;
-	return strndup(dir, len);
-}
-
 static int make_dir(struct cairn_db *db)
 {
 	char *parent;
@@ -213,7 +198,7 @@ static int make_dir(struct cairn_db *db)
 		return CAIRN_OK;
 	if (err)
 		return err;
-	parent = parent_of(db->dir);
+	parent = filename_parent(db->dir);
 	if (!parent)
 		return error_nomem();
 	err = env_sync_dir(db->env, parent);

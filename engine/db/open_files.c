@@ -315,6 +315,45 @@ int files_write_identity(struct cairn_db *db, const struct env_names *names,
 			  slice_of(uuid, UUID_LEN));
 }
 
+/* -------------------------------------------------------- ingested tables */
+
+static int by_number(const void *a, const void *b)
+{
+	const struct file_meta *x = *(struct file_meta *const *)a;
+	const struct file_meta *y = *(struct file_meta *const *)b;
+
+	return (x->number > y->number) - (x->number < y->number);
+}
+
+int files_tell_seqnos(struct cairn_db *db)
+{
+	const struct version *v = version_set_current(db->versions);
+	struct file_meta **files;
+	size_t room = 1, n = 0;
+	int err = CAIRN_OK;
+
+	for (int i = 0; i < CAIRN_LEVELS; i++)
+		room += v->level[i].n;
+	files = calloc(room, sizeof(struct file_meta *));
+	if (!files)
+		return error_nomem();
+	for (int i = 0; i < CAIRN_LEVELS; i++)
+		for (size_t k = 0; k < v->level[i].n; k++) {
+			struct file_meta *f = v->level[i].files[k];
+
+			if (f->seqnos_known &&
+			    f->smallest_seqno == f->largest_seqno)
+				files[n++] = f;
+		}
+	/* In ascending order each goes to the end of the cache's list. */
+	qsort(files, n, sizeof(struct file_meta *), by_number);
+	for (size_t i = 0; i < n && !err; i++)
+		err = table_cache_set_seqno(db->tables, files[i]->number,
+					    files[i]->largest_seqno);
+	free(files);
+	return err;
+}
+
 /* ---------------------------------------------------------------- removing */
 
 struct numbers {

@@ -43,6 +43,12 @@ MUST_CHECK int files_write_identity(struct cairn_db *db,
 				    uint64_t tmp_number);
 
 /*
+ * Tell the table cache which sequence number the MANIFEST gives to the tables
+ * that may be ingested ones: those of a single number, 0 included.
+ */
+MUST_CHECK int files_tell_seqnos(struct cairn_db *db);
+
+/*
  * Give what is not needed any more to the deleter: tables that are not live,
  * old logs and MANIFESTs, all but two OPTIONS, temporary files. names is from
  * before anything was written. No locks.

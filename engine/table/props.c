@@ -18,7 +18,7 @@ enum kind {
 	P_EXTERNAL,      /* uint32_t as fixed32, with has_external_version */
 	P_GLOBAL_SEQNO,  /* uint64_t as fixed64, with has_global_seqno */
 	P_CONST_ZERO,    /* written as 0, not read */
-	P_CONST_DEFAULT, /* written as "default", not read */
+	P_CONST_DEFAULT, /* as "default" where family_id is 0, not read */
 	P_CONST_NONE,    /* written as "[]", not read */
 };
 
@@ -38,7 +38,7 @@ static const struct property {
 	      prefix_filtering),
 	FIELD("rocksdb.block.based.table.whole.key.filtering", P_FLAG,
 	      whole_key_filtering),
-	{ "rocksdb.column.family.id", P_CONST_ZERO, 0 },
+	FIELD("rocksdb.column.family.id", P_VARINT, family_id),
 	{ "rocksdb.column.family.name", P_CONST_DEFAULT, 0 },
 	FIELD("rocksdb.comparator", P_STRING, comparator),
 	FIELD("rocksdb.compression", P_STRING, compression),
@@ -283,6 +283,8 @@ static bool is_written(const struct table_props *p, const struct property *f)
 		return p->has_external_version;
 	if (f->kind == P_GLOBAL_SEQNO)
 		return p->has_global_seqno;
+	if (f->kind == P_CONST_DEFAULT)
+		return p->family_id == 0;
 	if (f->kind == P_STRING) {
 		char *const *s = const_member(p, f);
 

@@ -16,6 +16,9 @@ enum table_index_type {
 	TABLE_INDEX_FIRST_KEY = 3,
 };
 
+/* The column family of a table that is made to be ingested somewhere. */
+#define PROPS_FAMILY_UNKNOWN 0x7fffffffu
+
 struct table_props {
 	uint64_t entries;   /* point entries and range tombstones */
 	uint64_t deletions; /* deletes, single deletes, range tombstones */
@@ -37,6 +40,8 @@ struct table_props {
 	bool index_value_is_delta;
 	bool whole_key_filtering;
 	bool prefix_filtering;
+
+	uint64_t family_id; /* of the column family; 0: "default" */
 
 	/* Ingested tables. */
 	bool has_external_version;

@@ -2,11 +2,13 @@
 /*
  * Checking a whole table: every block's checksum, every entry, the order of the
  * keys, that the index separates the blocks and the filter knows the keys, and
- * that there are as many entries as the properties say.
+ * that there are as many entries as the properties say. Of an external table
+ * also that entries are numbered 0 and no user key is there twice.
  */
 #include <inttypes.h>
 
 #include "engine/base/error.h"
+#include "engine/kv/kind.h"
 #include "engine/table/table_priv.h"
 
 #define WINDOW_LEN    (1u << 20)
@@ -21,11 +23,26 @@ struct verifier {
 	bool any;
 };
 
+/* As the one who ingests a table relies on it; last is valid if v->any. */
+static int check_external(const struct verifier *v, const struct ikey *last,
+			  const struct ikey *key)
+{
+	if (!v->t->props.has_external_version)
+		return CAIRN_OK;
+	if (ikey_seqno(key) != 0)
+		return error_set(CAIRN_ECORRUPT,
+				 "an entry of an external table is numbered");
+	if (v->any && slice_eq(last->user_key, key->user_key))
+		return error_set(CAIRN_ECORRUPT,
+				 "a key of an external table is there twice");
+	return CAIRN_OK;
+}
+
 /* What is wrong with the present entry, next to its neighbours. */
 static int check_entry(struct verifier *v, const struct block_iter *it)
 {
 	struct table *t = v->t;
-	struct ikey last;
+	struct ikey last = { 0 };
 	int err;
 
 	if (v->any && (!ikey_decode(buf_slice(&v->last_key), &last) ||
@@ -35,7 +52,11 @@ static int check_entry(struct verifier *v, const struct block_iter *it)
 	    !bloom_may_contain(&t->filter.full->bloom, it->key.user_key))
 		return error_set(CAIRN_ECORRUPT,
 				 "the filter denies a key that is there");
-	err = buf_set(&v->last_key, slice_of(it->buf, it->key_len));
+	if (!table_kind_known(ikey_kind(&it->key)))
+		return kind_refuse(ikey_kind(&it->key), "entry");
+	err = check_external(v, &last, &it->key);
+	if (!err)
+		err = buf_set(&v->last_key, slice_of(it->buf, it->key_len));
 	v->any = true;
 	v->entries++;
 	return err;

@@ -19,6 +19,8 @@
 #define FULL_OF    10u
 #define NO_NAME    "nullptr"
 #define COMPARATOR "leveldb.BytewiseComparator"
+/* Of external tables: from this one on they have a global sequence number. */
+#define EXTERNAL_VERSION 2
 
 struct table_writer {
 	struct wfile *file;
@@ -82,6 +84,12 @@ static int init_props(struct table_writer *w)
 	p->creation_time = w->opts.creation_time;
 	p->file_creation_time = w->opts.creation_time;
 	p->oldest_key_time = w->opts.creation_time;
+	if (w->opts.external) {
+		p->family_id = PROPS_FAMILY_UNKNOWN;
+		p->has_external_version = true;
+		p->external_version = EXTERNAL_VERSION;
+		p->has_global_seqno = true;
+	}
 	return err;
 }
 
@@ -320,6 +328,7 @@ int table_writer_add(struct table_writer *w, const struct ikey *key,
 
 	assert(!w->failed);
 	assert(in_order);
+	assert(!w->opts.external || ikey_seqno(key) == 0);
 	(void)in_order;
 	w->failed = add(w, key, value);
 	return w->failed;

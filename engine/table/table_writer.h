@@ -27,6 +27,12 @@ struct table_write_options {
 	const struct cairn_prefix_extractor *prefix; /* NULL: none */
 	uint64_t bytes_per_sync;                     /* 0: no writeback hints */
 	uint64_t creation_time; /* seconds since 1970, into the properties */
+	/*
+	 * To be ingested: of no column family, and with a global sequence
+	 * number, which is 0 as long as nobody has given it one. All entries
+	 * must have sequence number 0.
+	 */
+	bool external;
 };
 
 struct table_writer;

@@ -144,3 +144,18 @@ char *filename_in(const char *dir, const char *name)
 		return NULL;
 	return path;
 }
+
+char *filename_parent(const char *path)
+{
+	size_t len = strlen(path);
+
+	while (len > 1 && path[len - 1] == '/')
+		len--;
+	while (len > 0 && path[len - 1] != '/')
+		len--;
+	if (!len)
+		return strdup(".");
+	while (len > 1 && path[len - 1] == '/')
+		len--;
+	return strndup(path, len);
+}

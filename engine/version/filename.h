@@ -31,5 +31,7 @@ char *filename_manifest(const char *dir, uint64_t number);
 char *filename_options(const char *dir, uint64_t number);
 char *filename_temp(const char *dir, uint64_t number);
 char *filename_in(const char *dir, const char *name);
+/* The directory that path is in, "." when path does not say. */
+char *filename_parent(const char *path);
 
 #endif
