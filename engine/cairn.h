@@ -220,6 +220,7 @@ enum cairn_event_kind {
 	CAIRN_EVENT_STALL_END,
 	CAIRN_EVENT_BACKGROUND_ERROR,
 	CAIRN_EVENT_CORRUPTION,
+	CAIRN_EVENT_TABLE_INGESTED,
 };
 
 /*
@@ -416,6 +417,109 @@ int cairn_resume(struct cairn_db *db);
  * message into msg (may be NULL), cut at len with a NUL. */
 int cairn_background_error(struct cairn_db *db, char *msg, size_t len);
 
+/* ------------------------------------------------------- external tables */
+
+/*
+ * A table file that is made outside of any database, to be ingested by
+ * cairn_ingest() or by RocksDB. Belongs to one thread at a time.
+ */
+struct cairn_sst_writer;
+
+/*
+ * Begin the file at path, which must not exist (CAIRN_EEXIST). Of the options
+ * (NULL: defaults) those about blocks, filters and compression apply, the last
+ * of these as for the last level, and those set by cairn_options_set_env() and
+ * cairn_options_set_prefix_extractor(), which are borrowed.
+ */
+int cairn_sst_writer_open(const char *path, const struct cairn_options *o,
+			  struct cairn_sst_writer **out);
+
+/*
+ * Add a change, in ascending order of keys and each key once: CAIRN_EINVAL for
+ * one that is out of order or over the limits, and nothing was added. After any
+ * other failure only cairn_sst_writer_free() may follow.
+ */
+int cairn_sst_writer_put(struct cairn_sst_writer *w, struct cairn_slice key,
+			 struct cairn_slice value);
+int cairn_sst_writer_delete(struct cairn_sst_writer *w, struct cairn_slice key);
+int cairn_sst_writer_merge(struct cairn_sst_writer *w, struct cairn_slice key,
+			   struct cairn_slice operand);
+
+/* What a finished table holds; the keys live as long as the writer. */
+struct cairn_sst_info {
+	uint64_t size_bytes;
+	uint64_t entries;
+	struct cairn_slice smallest;
+	struct cairn_slice largest;
+};
+
+/*
+ * Complete the file and make it durable, its name included. CAIRN_EINVAL when
+ * nothing was added. info may be NULL. Only cairn_sst_writer_free() may follow.
+ */
+int cairn_sst_writer_finish(struct cairn_sst_writer *w,
+			    struct cairn_sst_info *info);
+
+/* Unless it was finished the file is removed. NULL is allowed. */
+void cairn_sst_writer_free(struct cairn_sst_writer *w);
+
+enum cairn_ingest_mode {
+	CAIRN_INGEST_COPY, /* the files stay and are nobody's but the caller's
+			    */
+	CAIRN_INGEST_LINK, /* a second name is made: the file must not change */
+	CAIRN_INGEST_MOVE, /* the same, and the name given goes in the end */
+};
+
+struct cairn_ingest_options {
+	/* Where the file system has no links, or is another, files are copied
+	 * all the same. */
+	enum cairn_ingest_mode mode;
+};
+
+/*
+ * Add n tables, made by cairn_sst_writer_open() or RocksDB's SstFileWriter, in
+ * one step: as if all their changes were written now, in one batch. Their keys
+ * must not overlap. Every table is read and checked; what cannot be ingested is
+ * named in the message, and then nothing has changed:
+ *   CAIRN_ENOENT    no such file
+ *   CAIRN_ECORRUPT  no table, damaged, or keys that do not ascend
+ *   CAIRN_ENOTSUP   another comparator, codec, or kind of entry
+ *   CAIRN_EINVAL    no files, two that overlap, an empty table, one that was
+ *                   not made to be ingested or has been ingested already
+ * When CAIRN_OK is returned all of it is durable. A failure to write the
+ * MANIFEST leaves open whether a crash before cairn_resume() finds the tables,
+ * all or none. o may be NULL: copy. Writers wait while the tables are put in
+ * place, also for a flush where memtables have keys of the same range.
+ */
+int cairn_ingest(struct cairn_db *db, const char *const *paths, size_t n,
+		 const struct cairn_ingest_options *o);
+
+/*
+ * Make dir, which must not exist (CAIRN_EEXIST), a database of its own with the
+ * state of one moment of this call: everything committed before it, and no
+ * change without those committed before it. Tables are hard links where dir is
+ * on the same file system, else copies. Memtables are flushed first. dir
+ * appears complete and durable or, on any failure, not at all. Until it does,
+ * its files are in a directory beside it, called like it with ".tmp" and more
+ * behind; a crash may leave that.
+ */
+int cairn_checkpoint(struct cairn_db *db, const char *dir);
+
+/* Keys in [from, to); data NULL: from the first key, to the end. */
+struct cairn_range {
+	struct cairn_slice from;
+	struct cairn_slice to;
+};
+
+/*
+ * Roughly how many bytes of tables each of n ranges takes, old versions and
+ * tombstones included, to within a block or two per table that a range begins
+ * or ends in. What is only in memtables does not count. Reads no data.
+ */
+int cairn_approximate_sizes(struct cairn_db *db,
+			    const struct cairn_range *ranges, size_t n,
+			    uint64_t *bytes);
+
 /* --------------------------------------------------------------- metrics */
 
 struct cairn_level_metrics {
@@ -430,6 +534,8 @@ struct cairn_level_metrics {
 	uint64_t compacted_bytes;
 	uint64_t moved_tables;
 	uint64_t moved_bytes;
+	uint64_t ingested_tables;
+	uint64_t ingested_bytes;
 	char compression[8];
 };
 

@@ -135,6 +135,9 @@ libengine_la_SOURCES = \
 	engine/db/event.c \
 	engine/db/event.h \
 	engine/db/get.c \
+	engine/db/ingest.c \
+	engine/db/ingest_file.c \
+	engine/db/ingest_file.h \
 	engine/db/obsolete.c \
 	engine/db/obsolete.h \
 	engine/db/open.c \
@@ -148,6 +151,7 @@ libengine_la_SOURCES = \
 	engine/db/recover.h \
 	engine/db/snapshot.c \
 	engine/db/snapshot.h \
+	engine/db/sst_writer.c \
 	engine/db/stall.c \
 	engine/db/stall.h \
 	engine/db/stats.c \

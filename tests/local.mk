@@ -25,6 +25,7 @@ unit_tests = \
 	tests/engine/db/test_commit \
 	tests/engine/db/test_crash \
 	tests/engine/db/test_get \
+	tests/engine/db/test_ingest \
 	tests/engine/db/test_iter \
 	tests/engine/db/test_open \
 	tests/engine/db/test_options \
@@ -112,6 +113,8 @@ tests_engine_db_test_crash_CFLAGS = $(unit_cflags)
 tests_engine_db_test_crash_LDADD = $(unit_ldadd)
 tests_engine_db_test_get_CFLAGS = $(unit_cflags)
 tests_engine_db_test_get_LDADD = $(unit_ldadd)
+tests_engine_db_test_ingest_CFLAGS = $(unit_cflags)
+tests_engine_db_test_ingest_LDADD = $(unit_ldadd)
 tests_engine_db_test_iter_CFLAGS = $(unit_cflags)
 tests_engine_db_test_iter_LDADD = $(unit_ldadd)
 tests_engine_db_test_open_CFLAGS = $(unit_cflags)

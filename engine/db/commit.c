@@ -415,6 +415,8 @@ static bool publish(struct commit *c)
 		wake(w);
 		w = head_of(&c->in_flight);
 	}
+	if (c->draining && !w)
+		cond_signal(&c->drained);
 	return ready;
 }
 
@@ -559,6 +561,7 @@ int commit_new(struct cairn_db *db, uint64_t next_seqno, uint64_t log_number,
 	if (c->capacity > MEMTABLE_FIRST)
 		c->capacity = MEMTABLE_FIRST;
 	mutex_init(&c->mu);
+	cond_init(&c->drained);
 	list_init(&c->queue);
 	list_init(&c->in_flight);
 	list_init(&c->syncing);
@@ -568,6 +571,7 @@ int commit_new(struct cairn_db *db, uint64_t next_seqno, uint64_t log_number,
 		err = db_log_create(db->env, db->dir, &start, &c->log);
 	if (err) {
 		memtable_unref(c->mem);
+		cond_fini(&c->drained);
 		mutex_fini(&c->mu);
 		free(c);
 		return err;
@@ -588,6 +592,7 @@ void commit_free(struct commit *c)
 	assert(list_empty(&c->queue));
 	assert(list_empty(&c->in_flight));
 	db_log_free(c->log);
+	cond_fini(&c->drained);
 	mutex_fini(&c->mu);
 	free(c);
 }
@@ -616,4 +621,33 @@ void commit_unlock_log(struct commit *c)
 	give_log_back(c);
 	mutex_unlock(&c->mu);
 	events_drain(c->db->events);
+}
+
+void commit_drain(struct commit *c)
+{
+	mutex_lock(&c->mu);
+	assert(c->log_taken);
+	c->draining = true;
+	while (!list_empty(&c->in_flight))
+		cond_wait(&c->drained, &c->mu);
+	c->draining = false;
+	mutex_unlock(&c->mu);
+}
+
+uint64_t commit_take_seqnos(struct commit *c, uint64_t n)
+{
+	uint64_t first = c->next_seqno;
+
+	c->next_seqno += n;
+	return first;
+}
+
+void commit_publish(struct commit *c, uint64_t last)
+{
+	assert(last < c->next_seqno);
+	assert(last >
+	       atomic_load_explicit(&c->db->visible, memory_order_relaxed));
+	/* Pairs with the acquire in readers: who sees the number sees the
+	 * version that has what it stands for. */
+	atomic_store_explicit(&c->db->visible, last, memory_order_release);
 }

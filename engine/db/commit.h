@@ -71,6 +71,17 @@ MUST_CHECK int commit_replace_log(struct commit *c);
 void commit_recovered(struct commit *c);
 bool commit_log_failed(struct commit *c); /* the present log */
 
+/* Return when every batch that has a number is visible. */
+void commit_drain(struct commit *c);
+
+/*
+ * The next n sequence numbers, for changes that do not go through the log.
+ * Nobody sees them before commit_publish(), which tells the last of them after
+ * the log was drained; they are lost, and never used again, without.
+ */
+uint64_t commit_take_seqnos(struct commit *c, uint64_t n);
+void commit_publish(struct commit *c, uint64_t last);
+
 /* Make what was committed durable. */
 MUST_CHECK int commit_sync(struct commit *c);
 

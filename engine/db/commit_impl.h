@@ -18,7 +18,9 @@ struct commit {
 	struct list in_flight; /* logged and not yet visible, by number */
 	struct list syncing;   /* to be told about the next sync */
 	bool log_taken;
-	bool stalled;         /* the one who has the log waits for a flush */
+	bool stalled;  /* the one who has the log waits for a flush */
+	bool draining; /* ... or for in_flight to become empty */
+	struct cond drained;
 	char failure[1024];   /* message of the last failed group */
 	struct memtable *mem; /* takes writes; changed with log_taken, too */
 

@@ -76,6 +76,8 @@ const char *cairn_event_name(enum cairn_event_kind kind)
 		return "stall_begin";
 	case CAIRN_EVENT_STALL_END:
 		return "stall_end";
+	case CAIRN_EVENT_TABLE_INGESTED:
+		return "table_ingested";
 	case CAIRN_EVENT_BACKGROUND_ERROR:
 		return "background_error";
 	case CAIRN_EVENT_CORRUPTION:

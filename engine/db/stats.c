@@ -55,6 +55,12 @@ void stats_count_move(struct stats *s, const struct compaction_plan *p)
 	s->level[p->to_level].moved_bytes += p->bytes[0];
 }
 
+void stats_count_ingested(struct stats *s, int level, uint64_t bytes)
+{
+	s->level[level].ingested_tables++;
+	s->level[level].ingested_bytes += bytes;
+}
+
 /* ----------------------------------------------------------------- metrics */
 
 static const char *codec_name(enum table_codec codec)
@@ -108,6 +114,8 @@ static void get_levels(struct cairn_db *db, struct cairn_metrics *out)
 		l->compacted_bytes = s->compacted_bytes;
 		l->moved_tables = s->moved_tables;
 		l->moved_bytes = s->moved_bytes;
+		l->ingested_tables = s->ingested_tables;
+		l->ingested_bytes = s->ingested_bytes;
 		snprintf(l->compression, sizeof(l->compression), "%s",
 			 codec_name(db->level_write[i].codec));
 		out->live_table_bytes += files->bytes;
@@ -235,6 +243,8 @@ static const char *job_kind(const struct job *j)
 {
 	if (j->is_flush)
 		return "flush";
+	if (j->is_ingest)
+		return "ingest";
 	return j->plan.trivial_move ? "move" : "compaction";
 }
 
@@ -245,9 +255,8 @@ static void describe_job(struct job *j, struct cairn_job *out)
 		.running = true,
 		.from_level = j->is_flush ? -1 : j->plan.from_level,
 		.to_level = j->is_flush ? 0 : j->plan.to_level,
-		.files = (int)(j->is_flush ? j->n_files
-					   : j->plan.n_inputs[0] +
-						     j->plan.n_inputs[1]),
+		.files = (int)(j->n_files + j->plan.n_inputs[0] +
+			       j->plan.n_inputs[1]),
 		.bytes = j->bytes,
 		.bytes_done = atomic_load_explicit(&j->bytes_done,
 						   memory_order_relaxed),

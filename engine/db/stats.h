@@ -15,6 +15,8 @@ struct level_stats {
 	uint64_t compacted_bytes;
 	uint64_t moved_tables;
 	uint64_t moved_bytes;
+	uint64_t ingested_tables;
+	uint64_t ingested_bytes;
 };
 
 struct stats {
@@ -38,6 +40,7 @@ void stats_count_flush(struct stats *s, const struct job_result *r);
 void stats_count_compaction(struct stats *s, const struct compaction_plan *p,
 			    const struct job_result *r);
 void stats_count_move(struct stats *s, const struct compaction_plan *p);
+void stats_count_ingested(struct stats *s, int level, uint64_t bytes);
 
 /* Any thread, for relaxed counters. */
 static inline void stats_add(_Atomic uint64_t *counter, uint64_t n)

@@ -258,6 +258,8 @@ void work_count(const struct work *w, struct work_counts *out)
 			out->flush_running++;
 			continue;
 		}
+		if (j->is_ingest)
+			continue;
 		out->compactions_running++;
 		out->in_progress_bytes += j->bytes;
 	}

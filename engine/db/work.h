@@ -26,6 +26,14 @@ void work_start(struct work *w);
 /* End the jobs and the threads, free. NULL is allowed. */
 void work_free(struct work *w);
 
+/* CAIRN_OK when something may begin that writes: no background error of the
+ * hard kind, and the database is not closing. mu held. */
+MUST_CHECK int work_check_usable(struct work *w);
+
+/* Flush all memtables and wait for it, as cairn_flush(), for the one who has
+ * the log. */
+MUST_CHECK int work_flush_all(struct work *w);
+
 /* A memtable that waits for its flush lost its last writer. No locks. */
 void work_flush_ready(struct work *w);
 

@@ -261,8 +261,7 @@ void work_flush_ready(struct work *w)
 
 /* ---------------------------------------------------------------- on demand */
 
-/* CAIRN_OK to go on. mu held. */
-static int check_usable(struct work *w)
+int work_check_usable(struct work *w)
 {
 	if (w->error.severity == ERROR_HARD)
 		return work_refuse_locked(w);
@@ -274,19 +273,18 @@ static int check_usable(struct work *w)
 /*
  * Queue the memtable if it has anything; *target is what n_flushed must reach.
  * Waits while there are too many, which is no stall: whoever asks for a flush
- * expects to wait for one.
+ * expects to wait for one. For the one who has the log.
  */
 static int rotate_for_flush(struct work *w, uint64_t *target)
 {
 	struct cairn_db *db = w->db;
 	int err;
 
-	commit_lock_log(db->commit);
 	mutex_lock(&db->mu);
-	err = check_usable(w);
+	err = work_check_usable(w);
 	while (!err && !stall_memtable_fits(db)) {
 		cond_wait(&w->done, &db->mu);
-		err = check_usable(w);
+		err = work_check_usable(w);
 	}
 	mutex_unlock(&db->mu);
 	if (!err && commit_memtable_in_use(db->commit))
@@ -294,8 +292,29 @@ static int rotate_for_flush(struct work *w, uint64_t *target)
 	mutex_lock(&db->mu);
 	*target = w->n_flushed + db->n_imm;
 	mutex_unlock(&db->mu);
-	commit_unlock_log(db->commit);
 	return err;
+}
+
+static int wait_for_flush(struct work *w, uint64_t target)
+{
+	int err = CAIRN_OK;
+
+	mutex_lock(&w->db->mu);
+	while (!err && w->n_flushed < target) {
+		err = work_check_usable(w);
+		if (!err)
+			cond_wait(&w->done, &w->db->mu);
+	}
+	mutex_unlock(&w->db->mu);
+	return err;
+}
+
+int work_flush_all(struct work *w)
+{
+	uint64_t target;
+	int err = rotate_for_flush(w, &target);
+
+	return err ? err : wait_for_flush(w, target);
 }
 
 int cairn_flush(struct cairn_db *db, bool wait)
@@ -306,17 +325,10 @@ int cairn_flush(struct cairn_db *db, bool wait)
 
 	if (db->opts.read_only)
 		return error_set(CAIRN_EROFS, "%s: opened read-only", db->dir);
+	commit_lock_log(db->commit);
 	err = rotate_for_flush(w, &target);
-	if (err || !wait)
-		return err;
-	mutex_lock(&db->mu);
-	while (!err && w->n_flushed < target) {
-		err = check_usable(w);
-		if (!err)
-			cond_wait(&w->done, &db->mu);
-	}
-	mutex_unlock(&db->mu);
-	return err;
+	commit_unlock_log(db->commit);
+	return err || !wait ? err : wait_for_flush(w, target);
 }
 
 /* Whether anything is running or due. mu held. */
@@ -335,7 +347,7 @@ int cairn_wait_idle(struct cairn_db *db)
 		return CAIRN_OK;
 	mutex_lock(&db->mu);
 	while (!err) {
-		err = check_usable(w);
+		err = work_check_usable(w);
 		if (!err && w->error.severity == ERROR_SOFT)
 			err = error_set(w->error.code, "compactions fail: %s",
 					w->error.message);

@@ -7,14 +7,16 @@
 #include "engine/compact/job.h"
 #include "engine/db/work.h"
 
-/* A running flush or compaction. */
+/* A running flush or compaction, or a table that is being ingested: its plan
+ * has no inputs and keeps others from writing where it goes. */
 struct job {
 	struct list link; /* in work.jobs or work.shunned */
 	struct work *work;
 	uint64_t id;
 	bool is_flush;
+	bool is_ingest;
 	struct compaction_plan plan; /* of a compaction */
-	size_t n_files;              /* memtables of a flush */
+	size_t n_files;              /* memtables of a flush, ingested tables */
 	uint64_t bytes;              /* of the input */
 	_Atomic uint64_t bytes_done; /* relaxed, for people */
 	uint64_t started_us;         /* wall clock */

@@ -427,7 +427,8 @@ static int posix_rename(struct cairn_env *e, const char *from, const char *to)
 static int posix_link(struct cairn_env *e, const char *from, const char *to)
 {
 	(void)e;
-	if (link(from, to)) {
+	/* What from leads to, not a link that it may be. */
+	if (linkat(AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW)) {
 		int err = errno;
 		char what[PATH_MAX];
 
