@@ -6,6 +6,8 @@ libtestsupport_la_SOURCES = \
 	tests/support/bytes_file.h \
 	tests/support/db_test.h \
 	tests/support/gate_env.h \
+	tests/support/golden.c \
+	tests/support/golden.h \
 	tests/support/runner.h \
 	tests/support/vector_iter.c \
 	tests/support/vector_iter.h \
@@ -25,6 +27,7 @@ unit_tests = \
 	tests/engine/db/test_commit \
 	tests/engine/db/test_crash \
 	tests/engine/db/test_get \
+	tests/engine/db/test_golden \
 	tests/engine/db/test_ingest \
 	tests/engine/db/test_iter \
 	tests/engine/db/test_open \
@@ -113,6 +116,8 @@ tests_engine_db_test_crash_CFLAGS = $(unit_cflags)
 tests_engine_db_test_crash_LDADD = $(unit_ldadd)
 tests_engine_db_test_get_CFLAGS = $(unit_cflags)
 tests_engine_db_test_get_LDADD = $(unit_ldadd)
+tests_engine_db_test_golden_CFLAGS = $(unit_cflags)
+tests_engine_db_test_golden_LDADD = $(unit_ldadd)
 tests_engine_db_test_ingest_CFLAGS = $(unit_cflags)
 tests_engine_db_test_ingest_LDADD = $(unit_ldadd)
 tests_engine_db_test_iter_CFLAGS = $(unit_cflags)

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/support/golden.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/base/error.h"
+
+#define FILE_LEN_MAX (64u << 20)
+
+const char *golden_root(void)
+{
+	static _Thread_local char path[4096];
+	const char *golden = getenv("CAIRN_GOLDEN");
+	const char *srcdir = getenv("srcdir");
+
+	if (golden)
+		return golden;
+	snprintf(path, sizeof(path), "%s/tests/data/golden",
+		 srcdir ? srcdir : "..");
+	return path;
+}
+
+/* Not a failed assertion: there may be no test yet. */
+static void need(bool ok, const char *what)
+{
+	if (ok)
+		return;
+	fprintf(stderr, "golden directories: %s: %s\n", what, cairn_errmsg());
+	exit(EXIT_FAILURE);
+}
+
+/* ROOT/NAME/FILE, to be freed. */
+static char *path_of(const char *name, const char *file)
+{
+	struct buf b = { 0 };
+
+	need(!buf_printf(&b, "%s/%s/%s", golden_root(), name, file), name);
+	need(!buf_append(&b, "", 1), name);
+	return (char *)b.data;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const char *const *x = a;
+	const char *const *y = b;
+
+	return strcmp(*x, *y);
+}
+
+static void list_sorted(const char *dir, struct env_names *out)
+{
+	need(env_list(env_posix(), dir, out) == CAIRN_OK, dir);
+	if (out->n)
+		qsort(out->names, out->n, sizeof(*out->names), by_name);
+}
+
+void golden_names(struct env_names *out)
+{
+	size_t n = 0;
+
+	list_sorted(golden_root(), out);
+	for (size_t i = 0; i < out->n; i++) {
+		char *db = path_of(out->names[i], "db");
+		struct env_stat st;
+
+		/* There is a README beside the directories. */
+		if (env_stat(env_posix(), db, &st) == CAIRN_OK && st.is_dir)
+			out->names[n++] = out->names[i];
+		else
+			free(out->names[i]);
+		free(db);
+	}
+	out->n = n;
+	need(n > 0, golden_root());
+}
+
+/* ------------------------------------------------------------- the files */
+
+void golden_load(const char *name, struct golden *out)
+{
+	char *dir = path_of(name, "db");
+	struct env_names names;
+
+	list_sorted(dir, &names);
+	*out = (struct golden){ .name = strdup(name), .n = names.n };
+	out->files = calloc(names.n ? names.n : 1, sizeof(*out->files));
+	ck_assert(out->name && out->files);
+	for (size_t i = 0; i < names.n; i++) {
+		struct buf file = { 0 };
+		char *path;
+		int err;
+
+		ck_assert(!buf_printf(&file, "db/%s", names.names[i]));
+		ck_assert(!buf_append(&file, "", 1));
+		path = path_of(name, (char *)file.data);
+		err = env_read_file(env_posix(), path, FILE_LEN_MAX,
+				    &out->files[i].bytes);
+		ck_assert_msg(err == CAIRN_OK, "%s", cairn_errmsg());
+		out->files[i].name = strdup(names.names[i]);
+		ck_assert_ptr_nonnull(out->files[i].name);
+		buf_fini(&file);
+		free(path);
+	}
+	env_names_free(&names);
+	free(dir);
+}
+
+void golden_fini(struct golden *g)
+{
+	for (size_t i = 0; i < g->n; i++) {
+		free(g->files[i].name);
+		buf_fini(&g->files[i].bytes);
+	}
+	free(g->files);
+	free(g->name);
+	*g = (struct golden){ 0 };
+}
+
+void golden_write(const struct golden *g, struct cairn_env *env,
+		  const char *dir)
+{
+	int err = env_mkdir(env, dir);
+
+	ck_assert_msg(err == CAIRN_OK, "%s", cairn_errmsg());
+	for (size_t i = 0; i < g->n; i++) {
+		struct cairn_slice bytes = buf_slice(&g->files[i].bytes);
+		struct buf path = { 0 };
+		struct wfile *f;
+
+		ck_assert(!buf_printf(&path, "%s/%s", dir, g->files[i].name));
+		ck_assert(!buf_append(&path, "", 1));
+		err = env_open_write(env, (char *)path.data, &f);
+		ck_assert_msg(err == CAIRN_OK, "%s", cairn_errmsg());
+		ck_assert(!wfile_append(f, bytes.data, bytes.len));
+		ck_assert(!wfile_sync(f));
+		ck_assert(!wfile_close(f));
+		buf_fini(&path);
+	}
+	ck_assert(!env_sync_dir(env, dir));
+}
+
+/* ------------------------------------------------------- what they hold */
+
+bool golden_text(const char *name, const char *file, struct buf *out)
+{
+	char *path = path_of(name, file);
+	int err;
+
+	buf_clear(out);
+	err = env_read_file(env_posix(), path, FILE_LEN_MAX, out);
+	ck_assert_msg(err >= 0, "%s", cairn_errmsg());
+	free(path);
+	if (err)
+		return false;
+	ck_assert_int_eq(buf_append(out, "", 1), CAIRN_OK);
+	return true;
+}
+
+char *golden_meta(const char *name, const char *key)
+{
+	struct buf text = { 0 };
+	size_t len = strlen(key);
+	char *value = NULL;
+
+	ck_assert_msg(golden_text(name, "meta", &text), "%s has no meta", name);
+	for (char *p = (char *)text.data; p && !value;) {
+		char *line = strsep(&p, "\n");
+
+		if (!strncmp(line, key, len) && line[len] == '=')
+			value = strdup(line + len + 1);
+	}
+	buf_fini(&text);
+	return value;
+}
+
+static unsigned nibble(char c)
+{
+	const char *digits = "0123456789abcdef";
+	const char *at = c ? strchr(digits, c) : NULL;
+
+	ck_assert_msg(at, "'%c' is no hex digit", c);
+	return (unsigned)(at - digits);
+}
+
+/* Decode hex digits in place up to end; returns what they are. */
+static struct cairn_slice unhex(char *text, char end)
+{
+	uint8_t *to = (uint8_t *)text;
+	size_t n = 0;
+
+	for (; *text != end; text += 2)
+		to[n++] = (uint8_t)(nibble(text[0]) << 4 | nibble(text[1]));
+	return slice_of(to, n);
+}
+
+bool golden_rows(const char *name, const char *file, struct golden_rows *out)
+{
+	size_t lines = 0;
+	char *p;
+
+	*out = (struct golden_rows){ 0 };
+	if (!golden_text(name, file, &out->bytes))
+		return false;
+	for (size_t i = 0; i < out->bytes.len; i++)
+		lines += out->bytes.data[i] == '\n';
+	out->row = calloc(lines ? lines : 1, sizeof(*out->row));
+	ck_assert_ptr_nonnull(out->row);
+	p = (char *)out->bytes.data;
+	while (*p) {
+		struct golden_row *row = &out->row[out->n++];
+		char *tab = strchr(p, '\t');
+		char *end = strchr(p, '\n');
+
+		ck_assert_msg(tab && end && tab < end, "%s/%s: line %zu", name,
+			      file, out->n);
+		row->key = unhex(p, '\t');
+		row->value = unhex(tab + 1, '\n');
+		ck_assert_msg(
+			out->n == 1 || slice_cmp(row[-1].key, row->key) < 0,
+			"%s/%s: line %zu is out of order", name, file, out->n);
+		p = end + 1;
+	}
+	return true;
+}
+
+void golden_rows_fini(struct golden_rows *r)
+{
+	free(r->row);
+	buf_fini(&r->bytes);
+	*r = (struct golden_rows){ 0 };
+}
+
+const struct golden_row *golden_find(const struct golden_rows *r,
+				     struct cairn_slice key)
+{
+	size_t lo = 0;
+	size_t hi = r->n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		int c = slice_cmp(r->row[mid].key, key);
+
+		if (c == 0)
+			return &r->row[mid];
+		if (c < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return NULL;
+}
+
+size_t golden_seqnos(const char *name, uint64_t **out)
+{
+	struct env_names names;
+	char *dir = path_of(name, "");
+	size_t n = 0;
+
+	list_sorted(dir, &names);
+	*out = calloc(names.n ? names.n : 1, sizeof(**out));
+	ck_assert_ptr_nonnull(*out);
+	for (size_t i = 0; i < names.n; i++)
+		if (!strncmp(names.names[i], "expected.seq-", 13))
+			(*out)[n++] = strtoull(names.names[i] + 13, NULL, 10);
+	env_names_free(&names);
+	free(dir);
+	return n;
+}
