@@ -67,6 +67,8 @@ libengine_la_SOURCES = \
 	engine/table/block_reader.h \
 	engine/table/bloom.c \
 	engine/table/bloom.h \
+	engine/table/codec_foreign.c \
+	engine/table/codec_foreign.h \
 	engine/table/compress.c \
 	engine/table/compress.h \
 	engine/table/filter.c \

@@ -50,6 +50,7 @@ unit_tests = \
 	tests/engine/table/test_block \
 	tests/engine/table/test_block_cache \
 	tests/engine/table/test_bloom \
+	tests/engine/table/test_codec_foreign \
 	tests/engine/table/test_compress \
 	tests/engine/table/test_format \
 	tests/engine/table/test_index \
@@ -162,6 +163,8 @@ tests_engine_table_test_block_cache_CFLAGS = $(unit_cflags)
 tests_engine_table_test_block_cache_LDADD = $(unit_ldadd)
 tests_engine_table_test_bloom_CFLAGS = $(unit_cflags)
 tests_engine_table_test_bloom_LDADD = $(unit_ldadd)
+tests_engine_table_test_codec_foreign_CFLAGS = $(unit_cflags)
+tests_engine_table_test_codec_foreign_LDADD = $(unit_ldadd)
 tests_engine_table_test_compress_CFLAGS = $(unit_cflags)
 tests_engine_table_test_compress_LDADD = $(unit_ldadd)
 tests_engine_table_test_format_CFLAGS = $(unit_cflags)

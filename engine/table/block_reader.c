@@ -83,6 +83,7 @@ int block_read_stored(const struct block_source *s, struct block_handle h,
 	}
 	out->bytes = slice_of(p, len);
 	out->codec = p[len];
+	out->version = s->version;
 	return CAIRN_OK;
 }
 
@@ -100,19 +101,19 @@ static int read_checked(const struct block_source *s, struct block_handle h,
 
 /* The stored bytes become room bytes and the contents. */
 static int expand(const struct block_source *s, const struct stored_block *st,
-		  const struct zstd_dict *dict, size_t room, void **memory,
+		  const struct block_dict *dict, size_t room, void **memory,
 		  size_t *len)
 {
 	uint8_t *p;
 	size_t n;
-	int err = decompressed_len(st->codec, st->bytes, &n);
+	int err = decompressed_len(st, dict, &n);
 
 	if (err)
 		return err;
 	p = malloc(room + n + 1);
 	if (!p)
 		return error_nomem();
-	err = decompress(st->codec, st->bytes, dict, s->pool, p + room, n);
+	err = decompress(st, dict, s->pool, p + room, n);
 	if (err) {
 		free(p);
 		return err;
@@ -123,7 +124,7 @@ static int expand(const struct block_source *s, const struct stored_block *st,
 }
 
 int block_read(const struct block_source *s, struct block_handle h,
-	       const struct read_window *window, const struct zstd_dict *dict,
+	       const struct read_window *window, const struct block_dict *dict,
 	       size_t room, void **memory, size_t *len)
 {
 	uint8_t stack[STACK_LEN];
@@ -150,7 +151,7 @@ int block_read(const struct block_source *s, struct block_handle h,
 
 int block_read_reusing(const struct block_source *s, struct block_handle h,
 		       const struct read_window *window,
-		       const struct zstd_dict *dict, struct buf *reuse,
+		       const struct block_dict *dict, struct buf *reuse,
 		       struct cairn_slice *contents)
 {
 	size_t stored_len = (size_t)h.size + BLOCK_TRAILER_LEN;
@@ -172,7 +173,7 @@ int block_read_reusing(const struct block_source *s, struct block_handle h,
 		*contents = st.bytes;
 		return CAIRN_OK;
 	}
-	err = decompressed_len(st.codec, st.bytes, &n);
+	err = decompressed_len(&st, dict, &n);
 	if (err)
 		return block_failure(s, h, err);
 	reuse->len = stored_len;
@@ -181,8 +182,7 @@ int block_read_reusing(const struct block_source *s, struct block_handle h,
 		return err;
 	if (stored_len)
 		st.bytes.data = reuse->data; /* may have moved */
-	err = decompress(st.codec, st.bytes, dict, s->pool,
-			 reuse->data + stored_len, n);
+	err = decompress(&st, dict, s->pool, reuse->data + stored_len, n);
 	if (err)
 		return block_failure(s, h, err);
 	*contents = slice_of(reuse->data + stored_len, n);

@@ -16,6 +16,7 @@ struct block_source {
 	const char *path;
 	uint64_t file_len;
 	enum table_checksum checksum;
+	uint8_t version;              /* format_version of the table */
 	struct decompress_pool *pool; /* may be NULL */
 	struct table_stats *stats;    /* may be NULL */
 };
@@ -35,12 +36,6 @@ MUST_CHECK int read_window_fill(const struct block_source *s,
 void read_window_fini(struct read_window *w);
 bool read_window_has(const struct read_window *w, struct block_handle h);
 
-/* A block as it is stored. */
-struct stored_block {
-	struct cairn_slice bytes;
-	uint8_t codec;
-};
-
 /*
  * The stored bytes of h: in window, which may be NULL, when they are there,
  * else read into scratch, which has room for the block and its trailer. The
@@ -57,7 +52,7 @@ MUST_CHECK int block_read_stored(const struct block_source *s,
  */
 MUST_CHECK int block_read(const struct block_source *s, struct block_handle h,
 			  const struct read_window *window,
-			  const struct zstd_dict *dict, size_t room,
+			  const struct block_dict *dict, size_t room,
 			  void **memory, size_t *len);
 
 /*
@@ -67,7 +62,7 @@ MUST_CHECK int block_read(const struct block_source *s, struct block_handle h,
 MUST_CHECK int block_read_reusing(const struct block_source *s,
 				  struct block_handle h,
 				  const struct read_window *window,
-				  const struct zstd_dict *dict,
+				  const struct block_dict *dict,
 				  struct buf *reuse,
 				  struct cairn_slice *contents);
 

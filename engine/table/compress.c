@@ -7,6 +7,7 @@
 #include <zstd.h>
 
 #include "engine/base/error.h"
+#include "engine/table/codec_foreign.h"
 #include "engine/table/format.h"
 
 /* Before zstd's frame format was final; its frames are the same. */
@@ -19,8 +20,16 @@
 #define SNAPPY_RATIO_MAX 64u
 #define ZSTD_RATIO_MAX   (1u << 15)
 
-struct zstd_dict {
+/*
+ * Trying a frame takes its window in memory: 64 MiB at most for what is short,
+ * zstd's own limit for what is as long as such a frame would be.
+ */
+#define ZSTD_TRY_WINDOW_LOG 26
+#define ZSTD_TRY_LONG       ((size_t)1 << 20)
+
+struct block_dict {
 	ZSTD_DDict *ddict;
+	struct buf bytes; /* for the others */
 };
 
 const char *codec_name(uint8_t codec)
@@ -162,33 +171,47 @@ static void pool_give(struct decompress_pool *p, ZSTD_DCtx *d)
 	ZSTD_freeDCtx(d);
 }
 
-int zstd_dict_new(struct cairn_slice bytes, struct zstd_dict **out)
+int block_dict_new(struct cairn_slice bytes, struct block_dict **out)
 {
-	struct zstd_dict *d = malloc(sizeof(*d));
+	struct block_dict *d = calloc(1, sizeof(*d));
+	int err;
 
 	if (!d)
 		return error_nomem();
+	err = buf_set(&d->bytes, bytes);
+	if (err)
+		goto fail;
 	d->ddict = ZSTD_createDDict(bytes.data, bytes.len);
 	if (!d->ddict) {
-		free(d);
-		return error_set(CAIRN_ECORRUPT,
-				 "dictionary of %zu bytes is not one of zstd's",
-				 bytes.len);
+		err = error_set(CAIRN_ECORRUPT,
+				"dictionary of %zu bytes is not one of zstd's",
+				bytes.len);
+		goto fail;
 	}
 	*out = d;
 	return CAIRN_OK;
+fail:
+	block_dict_free(d);
+	return err;
 }
 
-void zstd_dict_free(struct zstd_dict *d)
+void block_dict_free(struct block_dict *d)
 {
-	if (d)
-		ZSTD_freeDDict(d->ddict);
+	if (!d)
+		return;
+	ZSTD_freeDDict(d->ddict);
+	buf_fini(&d->bytes);
 	free(d);
 }
 
-size_t zstd_dict_memory(const struct zstd_dict *d)
+size_t block_dict_memory(const struct block_dict *d)
 {
-	return d ? sizeof(*d) + ZSTD_sizeof_DDict(d->ddict) : 0;
+	return d ? sizeof(*d) + d->bytes.cap + ZSTD_sizeof_DDict(d->ddict) : 0;
+}
+
+static struct cairn_slice dict_bytes(const struct block_dict *d)
+{
+	return d ? buf_slice(&d->bytes) : slice_of(NULL, 0);
 }
 
 static bool is_zstd(uint8_t codec)
@@ -196,43 +219,94 @@ static bool is_zstd(uint8_t codec)
 	return codec == TABLE_CODEC_ZSTD || codec == CODEC_ZSTD_OLD;
 }
 
-int decompressed_len(uint8_t codec, struct cairn_slice stored, size_t *len)
+static int too_long(const struct stored_block *b, size_t n)
 {
-	struct cairn_slice rest = stored;
+	return error_set(CAIRN_ECORRUPT, "%zu bytes of %s claim to become %zu",
+			 b->bytes.len, codec_name(b->codec), n);
+}
+
+/* Whether the block is in truth as long as it claims. */
+static int try_snappy(const struct stored_block *b, size_t n)
+{
+	if (snappy_validate_compressed_buffer((const char *)b->bytes.data,
+					      b->bytes.len) != SNAPPY_OK)
+		return too_long(b, n);
+	return CAIRN_OK;
+}
+
+/* The same for the frame of a zstd block. */
+static int try_zstd(const struct stored_block *b, struct cairn_slice frame,
+		    const struct block_dict *dict, size_t n)
+{
+	ZSTD_DCtx *d = ZSTD_createDCtx();
+	ZSTD_inBuffer in = { frame.data, frame.len, 0 };
+	size_t room = ZSTD_DStreamOutSize();
+	uint8_t *nowhere = malloc(room);
+	size_t total = 0;
+	size_t state = 1;
+	int err = d && nowhere ? CAIRN_OK : error_nomem();
+
+	if (!err && dict && ZSTD_isError(ZSTD_DCtx_refDDict(d, dict->ddict)))
+		err = error_nomem();
+	if (!err && frame.len < ZSTD_TRY_LONG &&
+	    ZSTD_isError(ZSTD_DCtx_setParameter(d, ZSTD_d_windowLogMax,
+						ZSTD_TRY_WINDOW_LOG)))
+		err = error_nomem();
+	while (!err && state && total <= n) {
+		ZSTD_outBuffer out = { nowhere, room, 0 };
+
+		state = ZSTD_decompressStream(d, &out, &in);
+		total += out.pos;
+		/* In the middle of the frame, but nothing more comes. */
+		if (ZSTD_isError(state) || (!out.pos && in.pos == in.size))
+			break;
+	}
+	if (!err && (state || total != n))
+		err = too_long(b, n);
+	free(nowhere);
+	ZSTD_freeDCtx(d);
+	return err;
+}
+
+int decompressed_len(const struct stored_block *b,
+		     const struct block_dict *dict, size_t *len)
+{
+	struct cairn_slice rest = b->bytes;
 	uint32_t n32;
 	size_t n, ratio;
+	int err = CAIRN_OK;
 
-	if (codec == TABLE_CODEC_NONE) {
-		*len = stored.len;
+	if (b->codec == TABLE_CODEC_NONE) {
+		*len = b->bytes.len;
 		return CAIRN_OK;
 	}
-	if (codec == TABLE_CODEC_SNAPPY) {
+	if (b->codec == TABLE_CODEC_SNAPPY) {
 		ratio = SNAPPY_RATIO_MAX;
-		if (snappy_uncompressed_length((const char *)stored.data,
-					       stored.len, &n) != SNAPPY_OK)
+		if (snappy_uncompressed_length((const char *)rest.data,
+					       rest.len, &n) != SNAPPY_OK)
 			return error_set(CAIRN_ECORRUPT,
 					 "snappy block has no length");
-	} else if (is_zstd(codec)) {
+	} else if (is_zstd(b->codec)) {
 		ratio = ZSTD_RATIO_MAX;
 		if (!get_varint32(&rest, &n32))
 			return error_set(CAIRN_ECORRUPT,
 					 "zstd block has no length");
 		n = n32;
 	} else {
-		return error_set(CAIRN_ENOTSUP,
-				 "compression %s (%u) is not supported",
-				 codec_name(codec), codec);
+		return foreign_len(b, dict_bytes(dict), len);
 	}
-	if (n > BLOCK_LEN_MAX || n / ratio > stored.len)
-		return error_set(CAIRN_ECORRUPT,
-				 "%zu bytes of %s claim to become %zu",
-				 stored.len, codec_name(codec), n);
-	*len = n;
-	return CAIRN_OK;
+	if (n > BLOCK_LEN_MAX || n / ratio > b->bytes.len)
+		return too_long(b, n);
+	if (n > DECOMPRESS_TRUST_MAX)
+		err = is_zstd(b->codec) ? try_zstd(b, rest, dict, n)
+					: try_snappy(b, n);
+	if (!err)
+		*len = n;
+	return err;
 }
 
 static int decompress_zstd(struct cairn_slice frame,
-			   const struct zstd_dict *dict,
+			   const struct block_dict *dict,
 			   struct decompress_pool *pool, uint8_t *dst,
 			   size_t len)
 {
@@ -257,19 +331,19 @@ static int decompress_zstd(struct cairn_slice frame,
 	return CAIRN_OK;
 }
 
-int decompress(uint8_t codec, struct cairn_slice stored,
-	       const struct zstd_dict *dict, struct decompress_pool *pool,
-	       uint8_t *dst, size_t len)
+int decompress(const struct stored_block *b, const struct block_dict *dict,
+	       struct decompress_pool *pool, uint8_t *dst, size_t len)
 {
+	struct cairn_slice stored = b->bytes;
 	size_t got = len;
 	uint32_t prefix;
 
-	if (codec == TABLE_CODEC_NONE) {
+	if (b->codec == TABLE_CODEC_NONE) {
 		if (len)
 			memcpy(dst, stored.data, len);
 		return CAIRN_OK;
 	}
-	if (codec == TABLE_CODEC_SNAPPY) {
+	if (b->codec == TABLE_CODEC_SNAPPY) {
 		if (snappy_uncompress((const char *)stored.data, stored.len,
 				      (char *)dst, &got) != SNAPPY_OK ||
 		    got != len)
@@ -277,7 +351,9 @@ int decompress(uint8_t codec, struct cairn_slice stored,
 					 "snappy block is malformed");
 		return CAIRN_OK;
 	}
-	if (!is_zstd(codec) || !get_varint32(&stored, &prefix))
+	if (!is_zstd(b->codec))
+		return foreign_decompress(b, dict_bytes(dict), dst, len);
+	if (!get_varint32(&stored, &prefix))
 		return error_set(CAIRN_ECORRUPT, "zstd block has no length");
 	return decompress_zstd(stored, dict, pool, dst, len);
 }

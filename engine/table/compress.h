@@ -2,7 +2,7 @@
 /*
  * What blocks are compressed with. Snappy blocks are its raw format; zstd ones
  * begin with the uncompressed length as a varint32, whatever the table's
- * format_version.
+ * format_version. Those are written; codec_foreign.h has what is only read.
  */
 #ifndef CAIRN_TABLE_COMPRESS_H
 #define CAIRN_TABLE_COMPRESS_H
@@ -50,28 +50,40 @@ struct decompress_pool {
 
 void decompress_pool_fini(struct decompress_pool *p);
 
-/* A zstd dictionary, trained or raw, ready for use. */
-struct zstd_dict;
-MUST_CHECK int zstd_dict_new(struct cairn_slice bytes, struct zstd_dict **out);
-void zstd_dict_free(struct zstd_dict *d);           /* NULL is allowed */
-size_t zstd_dict_memory(const struct zstd_dict *d); /* NULL is allowed */
+/* A dictionary for blocks of zstd, trained or raw, zlib and lz4; copied. */
+struct block_dict;
+MUST_CHECK int block_dict_new(struct cairn_slice bytes,
+			      struct block_dict **out);
+void block_dict_free(struct block_dict *d);           /* NULL is allowed */
+size_t block_dict_memory(const struct block_dict *d); /* NULL is allowed */
+
+/* A block as it is stored in a table of that format_version. */
+struct stored_block {
+	struct cairn_slice bytes;
+	uint8_t codec;
+	uint8_t version;
+};
+
+/* A length that a block claims is allocated up to here without a question; a
+ * larger one when the block was decompressed to nowhere and had it. */
+#define DECOMPRESS_TRUST_MAX ((size_t)64 << 20)
 
 /*
  * How many bytes a block decompresses to, by its own word, checked against
- * BLOCK_LEN_MAX and against what so few stored bytes can expand to.
- * CAIRN_ECORRUPT, or CAIRN_ENOTSUP naming the codec when it is not one of
- * enum table_codec.
+ * BLOCK_LEN_MAX and against what so few stored bytes can expand to. dict may
+ * be NULL. CAIRN_ECORRUPT, or CAIRN_ENOTSUP naming the codec when it is none
+ * of enum table_codec and none of codec_foreign.h.
  */
-MUST_CHECK int decompressed_len(uint8_t codec, struct cairn_slice stored,
-				size_t *len);
+MUST_CHECK int decompressed_len(const struct stored_block *b,
+				const struct block_dict *dict, size_t *len);
 
 /*
  * Decompress to the len bytes at dst; len is what decompressed_len() said.
  * dict and pool may be NULL. CAIRN_ECORRUPT when the bytes are malformed or
  * give another length.
  */
-MUST_CHECK int decompress(uint8_t codec, struct cairn_slice stored,
-			  const struct zstd_dict *dict,
+MUST_CHECK int decompress(const struct stored_block *b,
+			  const struct block_dict *dict,
 			  struct decompress_pool *pool, uint8_t *dst,
 			  size_t len);
 

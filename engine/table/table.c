@@ -226,7 +226,7 @@ static int read_dict(struct table *t, const struct read_window *tail,
 		return err;
 	/* An empty one is written when there was nothing to sample. */
 	if (len)
-		err = zstd_dict_new(slice_of(contents, len), &t->dict);
+		err = block_dict_new(slice_of(contents, len), &t->dict);
 	free(contents);
 	return err ? block_failure(&t->source, h, err) : CAIRN_OK;
 }
@@ -280,6 +280,7 @@ static int read_footer(struct table *t, const struct read_window *tail)
 	if (err)
 		return error_set(err, "%s: %s", t->path, cairn_errmsg());
 	t->source.checksum = f->checksum;
+	t->source.version = (uint8_t)f->version;
 	return CAIRN_OK;
 }
 
@@ -313,7 +314,7 @@ static size_t memory_of(const struct table *t)
 	return sizeof(*t) + strlen(t->path) + t->index.bytes +
 	       t->filter.parts.bytes +
 	       (t->filter.full ? t->filter.full->base.bytes : 0) +
-	       zstd_dict_memory(t->dict);
+	       block_dict_memory(t->dict);
 }
 
 static int open_table(struct table *t)
@@ -380,7 +381,7 @@ void table_close(struct table *t)
 		t->filter.full->base.free(&t->filter.full->base);
 	index_fini(&t->filter.parts);
 	index_fini(&t->index);
-	zstd_dict_free(t->dict);
+	block_dict_free(t->dict);
 	table_props_fini(&t->props);
 	free(t->path);
 	free(t);

@@ -48,7 +48,7 @@ struct table {
 	struct footer footer;
 	struct table_props props;
 	bool has_props;
-	struct zstd_dict *dict; /* of the data blocks; may be NULL */
+	struct block_dict *dict; /* of the data blocks; may be NULL */
 	/* Of the whole table, or, with partitions, of the parts. */
 	struct index index;
 	struct index_format index_format;

@@ -35,7 +35,7 @@ struct golden {
 void golden_load(const char *name, struct golden *out);
 void golden_fini(struct golden *g);
 
-/* Make dir in env, with the files. */
+/* Make dir in env, with the files; nothing is synced. */
 void golden_write(const struct golden *g, struct cairn_env *env,
 		  const char *dir);
 

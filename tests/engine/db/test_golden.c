@@ -31,9 +31,15 @@ struct refusal {
 /* What may be refused. One whose meta says so and that is not here must be
  * read. */
 static const struct refusal refusals[] = {
-	{ "comp-bzip2", "bzip2" },
-	{ "comp-lz4", "lz4" },
-	{ "comp-zlib", "zlib" },
+#ifndef HAVE_BZIP2
+	{ "comp-bzip2", "bzip2 (" },
+#endif
+#ifndef HAVE_LZ4
+	{ "comp-lz4", "lz4 (" },
+#endif
+#ifndef HAVE_ZLIB
+	{ "comp-zlib", "zlib (" },
+#endif
 	{ "wal-zstd", "compressed log" },
 	{ "x-blob", "blob" },
 	{ "x-reversecmp", "rocksdb.ReverseBytewiseComparator" },
