@@ -288,12 +288,17 @@ static int remember_key(struct table_writer *w, const struct ikey *key)
 		       : buf_set(&w->first_key, buf_slice(&w->last_key));
 }
 
-static bool ascends(const struct table_writer *w, const struct ikey *key)
+static void assert_ascends(const struct table_writer *w, const struct ikey *key)
 {
+#ifndef NDEBUG
 	struct ikey last;
 
-	return !ikey_decode(buf_slice(&w->last_key), &last) ||
-	       ikey_cmp(&last, key) < 0;
+	assert(!ikey_decode(buf_slice(&w->last_key), &last) ||
+	       ikey_cmp(&last, key) < 0);
+#else
+	(void)w;
+	(void)key;
+#endif
 }
 
 static int add(struct table_writer *w, const struct ikey *key,
@@ -324,12 +329,9 @@ static int add(struct table_writer *w, const struct ikey *key,
 int table_writer_add(struct table_writer *w, const struct ikey *key,
 		     struct cairn_slice value)
 {
-	bool in_order = ascends(w, key);
-
 	assert(!w->failed);
-	assert(in_order);
 	assert(!w->opts.external || ikey_seqno(key) == 0);
-	(void)in_order;
+	assert_ascends(w, key);
 	w->failed = add(w, key, value);
 	return w->failed;
 }
