@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "fs/daemon.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -61,10 +63,6 @@ static int tell_failure(const struct report *r, const struct daemon_options *o,
 			 strchr(what, '/') ? "" : ": ", what);
 	if (!err && code == CAIRN_ENOENT && !o->create)
 		err = buf_printf(&text, "hint: --create makes a store there\n");
-	if (!err && code == CAIRN_EKIND)
-		err = buf_printf(&text,
-				 "hint: the commands work on it: cairn ls %s\n",
-				 o->shown_dir);
 	if (!err)
 		err = buf_append(&text, "", 1);
 	tell(r, status,
@@ -78,21 +76,56 @@ static void tell_success(const struct report *r, const struct daemon_options *o,
 {
 	struct cairn_metrics em;
 	uint64_t tables = 0;
-	char text[512];
+	char text[512], what[48];
 
+	if (mvcc_is_plain(m))
+		snprintf(what, sizeof(what), "plain store");
+	else
+		snprintf(what, sizeof(what), "revision %lld",
+			 (long long)mvcc_current(m));
 	cairn_metrics_get(mvcc_db(m), &em);
 	for (int i = 0; i < CAIRN_LEVELS; i++)
 		tables += em.level[i].files;
 	snprintf(text, sizeof(text),
-		 "mounted %.100s at %.100s: %llu tables, %lluM, revision %lld, "
+		 "mounted %.100s at %.100s: %llu tables, %lluM, %s, "
 		 "opened in %.2fs\n",
 		 o->shown_dir, o->shown_mnt, (unsigned long long)tables,
-		 (unsigned long long)(em.live_table_bytes >> 20),
-		 (long long)mvcc_current(m), seconds);
+		 (unsigned long long)(em.live_table_bytes >> 20), what,
+		 seconds);
 	tell(r, EXIT_YES, text);
 }
 
 /* -------------------------------------------------------------- the store */
+
+/*
+ * When the tables and logs in dir were last written: nothing in them can be
+ * newer. 0 when there are none.
+ */
+static int64_t newest_ns(const char *dir)
+{
+	DIR *d = opendir(dir);
+	const struct dirent *e;
+	int64_t newest = 0;
+	struct stat st;
+
+	while (d && (e = readdir(d))) {
+		const char *dot = strrchr(e->d_name, '.');
+		int64_t ns;
+
+		if (!dot || (strcmp(dot, ".sst") && strcmp(dot, ".ldb") &&
+			     strcmp(dot, ".log")))
+			continue;
+		if (fstatat(dirfd(d), e->d_name, &st, 0) || !st.st_size)
+			continue;
+		ns = (int64_t)st.st_mtim.tv_sec * 1000000000 +
+		     st.st_mtim.tv_nsec;
+		if (ns > newest)
+			newest = ns;
+	}
+	if (d)
+		closedir(d);
+	return newest;
+}
 
 static int open_store(const struct daemon_options *o, struct mvcc **m)
 {
@@ -112,8 +145,19 @@ static int open_store(const struct daemon_options *o, struct mvcc **m)
 		err = cairn_options_set_lock_note(engine,
 						  (const char *)note.data);
 	mo.engine = engine;
+	mo.plain = true;
+	mo.plain_time_ns = newest_ns(o->dir);
+	mo.plain_value_max = mount_options_plain_value(&o->mount);
 	if (!err)
 		err = mvcc_open(o->dir, &mo, m);
+	if (!err && mvcc_is_plain(*m) &&
+	    (o->mount.history || o->mount.history_us)) {
+		err = mvcc_close(*m);
+		if (!err)
+			err = error_set(CAIRN_EKIND,
+					"-o history: a plain store keeps no "
+					"revisions");
+	}
 	buf_fini(&note);
 	cairn_options_free(engine);
 	return err;

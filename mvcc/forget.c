@@ -156,8 +156,10 @@ static int write_bound(struct mvcc *m, int64_t rev)
 int mvcc_forget(struct mvcc *m, int64_t rev)
 {
 	int64_t cur, old;
-	int err;
+	int err = store_need_revisions(m);
 
+	if (err)
+		return err;
 	mutex_lock(&m->forget_mu);
 	cur = atomic_load(&m->current);
 	old = atomic_load(&m->forgotten);

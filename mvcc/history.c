@@ -37,8 +37,10 @@ int mvcc_history_new(struct mvcc *m, struct cairn_slice key,
 		     struct mvcc_history **out)
 {
 	struct mvcc_history *h;
-	int err = store_check_key(key);
+	int err = store_need_revisions(m);
 
+	if (!err)
+		err = store_check_key(m, key);
 	if (err)
 		return err;
 	h = calloc(1, sizeof(*h));
@@ -173,9 +175,12 @@ static int changes_init(struct mvcc_changes *c, int64_t from, int64_t to)
 int mvcc_changes_new(struct mvcc *m, int64_t from, int64_t to,
 		     struct mvcc_changes **out)
 {
-	struct mvcc_changes *c = calloc(1, sizeof(*c));
-	int err;
+	struct mvcc_changes *c;
+	int err = store_need_revisions(m);
 
+	if (err)
+		return err;
+	c = calloc(1, sizeof(*c));
 	if (!c)
 		return error_nomem();
 	c->m = m;

@@ -27,9 +27,7 @@
 /* A copy of a row, to outlive the cursor's step. */
 struct held_row {
 	bool there;
-	struct mvcc_row row;
-	struct buf key;
-	struct buf value;
+	struct found f;
 };
 
 struct mvcc_list {
@@ -65,26 +63,14 @@ struct mvcc_list {
 	struct buf plain;
 };
 
-static void held_fini(struct held_row *h)
+/* What c stands on, whose key is given. */
+static int hold(struct held_row *h, const struct cursor *c,
+		struct cairn_slice key)
 {
-	buf_fini(&h->key);
-	buf_fini(&h->value);
-}
+	int err;
 
-static int hold(struct held_row *h, struct cairn_slice key,
-		const struct enc_row *k, struct cairn_slice value)
-{
-	int err = buf_set(&h->key, key);
-
-	if (!err)
-		err = buf_set(&h->value, value);
-	if (err)
-		return err;
-	h->row = (struct mvcc_row){ .key = buf_slice(&h->key),
-				    .main = k->main,
-				    .sub = k->sub };
-	err = enc_row_value_parse(buf_slice(&h->value), h->value.len, &h->row,
-				  NULL, NULL);
+	found_release(&h->f);
+	err = cursor_copy_row(c, key, &h->f);
 	h->there = !err;
 	return err;
 }
@@ -102,7 +88,7 @@ static int encode_below(const struct mvcc_list *l, struct cairn_slice name,
 	if (!err)
 		err = buf_append(plain, more, strlen(more));
 	if (!err)
-		err = enc_start(out, buf_slice(plain));
+		err = l->m->kind->encode_start(out, buf_slice(plain));
 	return err;
 }
 
@@ -115,7 +101,8 @@ int mvcc_list_new(struct mvcc *m, int64_t rev, struct cairn_slice dir,
 	struct mvcc_list *l;
 	int err;
 
-	if (dir.len > MVCC_KEY_MAX || (dir.len && dir.data[dir.len - 1] != '/'))
+	if (dir.len > m->kind->key_max ||
+	    (dir.len && dir.data[dir.len - 1] != '/'))
 		return error_set(CAIRN_EINVAL, "no directory");
 	l = calloc(1, sizeof(*l));
 	if (!l)
@@ -139,13 +126,15 @@ int mvcc_list_new(struct mvcc *m, int64_t rev, struct cairn_slice dir,
 static int open_cursor(struct mvcc_list *l, struct cursor *c)
 {
 	struct buf lower = { 0 }, upper = { 0 };
-	int err = enc_start(&lower, buf_slice(&l->dir));
+	int err = l->m->kind->encode_start(&lower, buf_slice(&l->dir));
 
 	if (!err)
 		err = buf_set(&upper, buf_slice(&lower));
-	/* It ends in '/', or is the table byte alone: no carry. */
+	/* It ends in '/', or is the table byte alone: no carry. Nothing is all
+	 * of a plain store. */
 	if (!err) {
-		upper.data[upper.len - 1]++;
+		if (upper.len)
+			upper.data[upper.len - 1]++;
 		err = cursor_init(c, l->m, l->rev, buf_slice(&lower),
 				  buf_slice(&upper));
 	}
@@ -172,9 +161,9 @@ void mvcc_list_free(struct mvcc_list *l)
 		return;
 	cursor_fini(&l->c);
 	cursor_fini(&l->probe);
-	held_fini(&l->file);
-	held_fini(&l->dir_row);
-	held_fini(&l->ahead);
+	found_release(&l->file.f);
+	found_release(&l->dir_row.f);
+	found_release(&l->ahead.f);
 	buf_fini(&l->dir);
 	buf_fini(&l->start);
 	buf_fini(&l->name);
@@ -261,14 +250,14 @@ static int set_name(struct mvcc_list *l, struct cairn_slice name, bool is_dir)
 
 /* A directory's keys have come up. rest is what follows dir in the first. */
 static int take_dir(struct mvcc_list *l, struct cairn_slice rest, size_t len,
-		    struct cairn_slice key, const struct enc_row *k)
+		    struct cairn_slice key)
 {
 	struct cairn_slice name = slice_of(rest.data, len);
 	int err = CAIRN_OK;
 
 	if (rest.len == len + 1) {
-		err = hold(&l->dir_row, key, k, cairn_iter_value(l->c.it));
-		if (!err && l->dir_row.row.attrs.type != MVCC_DIR)
+		err = hold(&l->dir_row, &l->c, key);
+		if (!err && l->dir_row.f.row.attrs.type != MVCC_DIR)
 			l->dir_row.there = false;
 	}
 	if (!err)
@@ -283,12 +272,12 @@ static int take_dir(struct mvcc_list *l, struct cairn_slice rest, size_t len,
 }
 
 static int take_file(struct mvcc_list *l, struct cairn_slice name,
-		     struct cairn_slice key, const struct enc_row *k)
+		     struct cairn_slice key)
 {
-	int err = hold(&l->file, key, k, cairn_iter_value(l->c.it));
+	int err = hold(&l->file, &l->c, key);
 
 	/* The record of the directory that is listed is not in it. */
-	if (!err && !name.len && l->file.row.attrs.type == MVCC_DIR)
+	if (!err && !name.len && l->file.f.row.attrs.type == MVCC_DIR)
 		l->file.there = false;
 	else if (!err)
 		err = set_name(l, name, false);
@@ -313,15 +302,14 @@ static int take_name(struct mvcc_list *l)
 {
 	struct cairn_slice key, rest;
 	const uint8_t *slash;
-	struct enc_row k;
 	int err = l->begun ? CAIRN_OK : begin(l);
 
 	l->file.there = false;
 	l->dir_row.there = false;
 	while (!err && !l->have_name) {
-		err = cursor_settle(&l->c, slice_of(NULL, 0), &k);
+		err = cursor_settle(&l->c, slice_of(NULL, 0));
 		if (!err)
-			err = enc_plain(k.prefix, &l->plain);
+			err = cursor_key(&l->c, &l->plain);
 		if (err)
 			break;
 		key = buf_slice(&l->plain);
@@ -330,9 +318,9 @@ static int take_name(struct mvcc_list *l)
 		slash = rest.len ? memchr(rest.data, '/', rest.len) : NULL;
 		if (slash)
 			err = take_dir(l, rest, (size_t)(slash - rest.data),
-				       key, &k);
+				       key);
 		else
-			err = take_file(l, rest, key, &k);
+			err = take_file(l, rest, key);
 	}
 	return err;
 }
@@ -345,7 +333,6 @@ static int probe_dir(struct mvcc_list *l, struct cairn_slice name,
 		     struct held_row *record)
 {
 	struct buf plain = { 0 };
-	struct enc_row k;
 	int err = CAIRN_OK;
 
 	record->there = false;
@@ -356,13 +343,12 @@ static int probe_dir(struct mvcc_list *l, struct cairn_slice name,
 	if (!err)
 		err = cursor_seek(&l->probe, buf_slice(&l->scratch));
 	if (!err)
-		err = cursor_settle(&l->probe, buf_slice(&l->scratch), &k);
+		err = cursor_settle(&l->probe, buf_slice(&l->scratch));
 	if (!err)
-		err = enc_plain(k.prefix, &plain);
+		err = cursor_key(&l->probe, &plain);
 	if (!err && plain.len == l->dir.len + name.len + 1) {
-		err = hold(record, buf_slice(&plain), &k,
-			   cairn_iter_value(l->probe.it));
-		if (!err && record->row.attrs.type != MVCC_DIR)
+		err = hold(record, &l->probe, buf_slice(&plain));
+		if (!err && record->f.row.attrs.type != MVCC_DIR)
 			record->there = false;
 	}
 	buf_fini(&plain);
@@ -395,7 +381,7 @@ static void emit_dir(struct cairn_slice name, const struct held_row *record,
 	out->is_dir = true;
 	out->has_dir_row = record->there;
 	if (record->there)
-		out->dir_row = record->row;
+		out->dir_row = record->f.row;
 }
 
 /*
@@ -455,7 +441,7 @@ static int finish_name(struct mvcc_list *l, struct mvcc_entry *out)
 	out->name = name;
 	out->is_file = l->file.there;
 	if (l->file.there)
-		out->file = l->file.row;
+		out->file = l->file.f.row;
 	return CAIRN_OK;
 }
 
@@ -492,7 +478,10 @@ int mvcc_list_next(struct mvcc_list *l, struct mvcc_entry *out)
 static int lookup_file(struct mvcc *m, int64_t rev, struct cairn_slice key,
 		       struct mvcc_entry *e, struct mvcc_pinned_row *a)
 {
-	int err = key.len ? mvcc_get(m, key, rev, a) : CAIRN_NOT_FOUND;
+	bool value = m->kind->revisions;
+	int err = key.len < m->kind->key_min || key.len > m->kind->key_max
+			  ? CAIRN_NOT_FOUND
+			  : m->kind->get(m, key, rev, value, a);
 
 	if (err)
 		return err;
@@ -512,8 +501,7 @@ static int lookup_dir(struct mvcc *m, int64_t rev, struct cairn_slice prefix,
 	struct buf lower = { 0 }, upper = { 0 }, plain = { 0 };
 	struct cursor c = { 0 };
 	struct found f = { 0 };
-	struct enc_row k;
-	int err = enc_start(&lower, prefix);
+	int err = m->kind->encode_start(&lower, prefix);
 
 	if (!err)
 		err = buf_set(&upper, buf_slice(&lower));
@@ -525,14 +513,13 @@ static int lookup_dir(struct mvcc *m, int64_t rev, struct cairn_slice prefix,
 	if (!err)
 		err = cursor_seek(&c, buf_slice(&lower));
 	if (!err)
-		err = cursor_settle(&c, slice_of(NULL, 0), &k);
+		err = cursor_settle(&c, slice_of(NULL, 0));
 	if (err)
 		goto out;
 	e->is_dir = true;
-	err = enc_plain(k.prefix, &plain);
+	err = cursor_key(&c, &plain);
 	if (!err && slice_eq(buf_slice(&plain), prefix))
-		err = found_copy(&f, prefix, k.main, k.sub,
-				 cairn_iter_value(c.it));
+		err = cursor_copy_row(&c, prefix, &f);
 	if (!err && f.own && f.row.attrs.type == MVCC_DIR) {
 		*b = (struct mvcc_pinned_row){ .row = f.row, .own = f.own };
 		memset(&f, 0, sizeof(f));
@@ -567,7 +554,7 @@ int mvcc_lookup(struct mvcc *m, int64_t rev, struct cairn_slice dir,
 		err = lookup_file(m, pinned, buf_slice(&key), &e, &file);
 	if (err >= 0) {
 		err = buf_append(&key, "/", 1);
-		if (!err && key.len <= MVCC_KEY_MAX)
+		if (!err && key.len <= m->kind->key_max)
 			err = lookup_dir(m, pinned, buf_slice(&key), &e,
 					 &dir_row);
 	}

@@ -19,11 +19,17 @@ libmvcc_la_SOURCES = \
 	mvcc/object_buf.c \
 	mvcc/object_impl.h \
 	mvcc/object_stage.c \
+	mvcc/plain.c \
+	mvcc/plain.h \
+	mvcc/plain_cursor.c \
+	mvcc/plain_dirs.c \
+	mvcc/plain_dirs.h \
 	mvcc/row_cache.c \
 	mvcc/row_cache.h \
 	mvcc/scan.c \
 	mvcc/store.c \
 	mvcc/store.h \
-	mvcc/txn.c
+	mvcc/txn.c \
+	mvcc/txn_impl.h
 libmvcc_la_LIBADD = libengine.la
 EXTRA_DIST += mvcc/README.md

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Versioned keys on the engine, with etcd's rules: every change has a revision,
- * the past stays readable until it is forgotten.
+ * Keys on the engine, in one of two kinds of store.
+ *
+ * A revision store has etcd's rules: every change has a revision, the past
+ * stays readable until it is forgotten. A plain store is any RocksDB or LevelDB
+ * directory: the keys of its tables are the keys, and there is no past. The
+ * same calls work both, so that who shows keys need not know the kind; what a
+ * plain store has not is said at "Plain stores" below.
  *
  * The store has a current revision, 1 when empty. A transaction that changes
  * something raises it by one; all its changes share that number (main) and
@@ -12,6 +17,16 @@
  * Results are those of cairn.h, with CAIRN_EFORGOTTEN and CAIRN_EFUTURE for
  * revisions out of reach and CAIRN_EABORTED for expectations that did not
  * hold. Keys are 1 to 16 KiB long (CAIRN_EINVAL otherwise), any bytes.
+ *
+ * Plain stores. Keys are 0 to CAIRN_KEY_MAX bytes long. Values are in one
+ * piece, at most CAIRN_VALUE_MAX bytes, and held in memory while they are
+ * written. Revisions count the commits of this process, so that a state can be
+ * named: only the present one and what is pinned can be read. Rows have no
+ * revision (main, version and create_rev are 0) and no attributes: those given
+ * are not kept, but for the mtime, which a bounded memory keeps for the keys
+ * changed last, and directory records, which live in memory as long as the
+ * store is open and no key lies below them. No symlinks, expectations, history,
+ * changes and forgetting (CAIRN_EKIND).
  *
  * Threads. A struct mvcc may be used by any number of threads; transactions,
  * scans, listings and objects by one at a time.
@@ -38,13 +53,20 @@ struct mvcc_options {
 	uint32_t chunk_size;
 	/* Bytes for remembering the last rows touched; 0: 16 MiB. */
 	size_t row_cache_bytes;
+	/* Open plain stores, too. */
+	bool plain;
+	/* When keys of a plain store were changed, as far as nobody knows; ns
+	 * since 1970, 0: when it was opened. */
+	int64_t plain_time_ns;
+	/* The largest value to write to a plain store; 0: CAIRN_VALUE_MAX. */
+	uint64_t plain_value_max;
 };
 
 /*
- * Open a revision store. As cairn_open(), and CAIRN_EKIND when dir holds a
- * database that is no revision store (a plain one), CAIRN_ENOTSUP when it is
- * one of a newer format. opts may be NULL. Nothing is scanned: opening takes
- * the same time at any size.
+ * Open a store. As cairn_open(), and CAIRN_EKIND when dir holds a plain store
+ * and opts does not allow it, CAIRN_ENOTSUP when it is a revision store of a
+ * newer format. What is created is a revision store. opts may be NULL. Nothing
+ * is scanned: opening takes the same time at any size.
  */
 int mvcc_open(const char *dir, const struct mvcc_options *opts,
 	      struct mvcc **out);
@@ -58,6 +80,12 @@ int mvcc_close(struct mvcc *m);
  * what it hides. mvcc_pin() is the way to keep the past.
  */
 struct cairn_db *mvcc_db(struct mvcc *m);
+
+/* Whether it is a plain store; how long keys and values may be. */
+bool mvcc_is_plain(const struct mvcc *m);
+size_t mvcc_key_min(const struct mvcc *m);
+size_t mvcc_key_max(const struct mvcc *m);
+uint64_t mvcc_value_max(const struct mvcc *m);
 
 /* The last published revision. */
 int64_t mvcc_current(const struct mvcc *m);
@@ -144,6 +172,8 @@ int mvcc_read(struct mvcc *m, const struct mvcc_row *row, uint64_t off,
  * mvcc_unpin(rev), even if it is forgotten meanwhile. Counted.
  */
 int mvcc_pin(struct mvcc *m, int64_t rev);
+/* Pin the current revision, which is stored in *rev. */
+int mvcc_pin_current(struct mvcc *m, int64_t *rev);
 void mvcc_unpin(struct mvcc *m, int64_t rev);
 
 /* ----------------------------------------------------------------- scans */
@@ -192,6 +222,7 @@ void mvcc_changes_free(struct mvcc_changes *c);
  * names. One or two seeks per name, however much lies below it. Pins rev.
  */
 struct mvcc_list;
+/* The rows tell sizes and attributes; in a plain store they have no value. */
 struct mvcc_entry {
 	struct cairn_slice name; /* without '/'; may be empty ("dir//x") */
 	/* The key dir + name exists and is not a directory record. */

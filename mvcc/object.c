@@ -291,10 +291,10 @@ static int write_piece(struct mvcc_object *o, uint64_t off, const uint8_t *data,
 	return CAIRN_OK;
 }
 
-static int too_large(void)
+static int too_large(const struct mvcc_object *o)
 {
 	return error_set(CAIRN_EINVAL, "value over %llu bytes",
-			 (unsigned long long)MVCC_VALUE_MAX);
+			 (unsigned long long)o->m->value_max);
 }
 
 int mvcc_object_write(struct mvcc_object *o, uint64_t off, const void *data,
@@ -305,8 +305,8 @@ int mvcc_object_write(struct mvcc_object *o, uint64_t off, const void *data,
 
 	if (!len)
 		return CAIRN_OK;
-	if (off > MVCC_VALUE_MAX || len > MVCC_VALUE_MAX - off)
-		return too_large();
+	if (off > o->m->value_max || len > o->m->value_max - off)
+		return too_large(o);
 	if (!o->number && off + len <= o->m->chunk_size) {
 		err = extend_small(o, (size_t)(off + len));
 		if (err)
@@ -401,8 +401,8 @@ int mvcc_object_truncate(struct mvcc_object *o, uint64_t size)
 {
 	int err = CAIRN_OK;
 
-	if (size > MVCC_VALUE_MAX)
-		return too_large();
+	if (size > o->m->value_max)
+		return too_large(o);
 	if (size == o->size)
 		return CAIRN_OK;
 	if (!o->number && size > o->size && size > o->m->chunk_size)

@@ -36,14 +36,18 @@ int mvcc_prefix_end(struct cairn_slice prefix, struct cairn_slice *out)
 static int scan_init(struct mvcc_scan *s, struct cairn_slice from,
 		     struct cairn_slice to)
 {
+	const struct store_kind *kind = s->m->kind;
 	struct buf lower = { 0 }, upper = { 0 };
-	int err = from.len ? enc_prefix(&lower, from)
-			   : buf_append(&lower, "k", 1);
+	int err = from.len ? kind->encode(&lower, from)
+			   : kind->encode_start(&lower, from);
 
-	if (!err)
-		err = to.data ? enc_prefix(&upper, to)
-			      : buf_append(&upper, "l", 1);
-	if (!err && slice_cmp(buf_slice(&lower), buf_slice(&upper)) >= 0)
+	/* No end: that of the table, or in a plain store none at all. */
+	if (!err && to.data)
+		err = kind->encode(&upper, to);
+	else if (!err && kind->revisions)
+		err = buf_append(&upper, "l", 1);
+	if (!err && (to.data || kind->revisions) &&
+	    slice_cmp(buf_slice(&lower), buf_slice(&upper)) >= 0)
 		s->done = true;
 	else if (!err)
 		err = cursor_init(&s->c, s->m, s->rev, buf_slice(&lower),
@@ -87,7 +91,7 @@ void mvcc_scan_free(struct mvcc_scan *s)
 	free(s);
 }
 
-static int forward(struct mvcc_scan *s, struct enc_row *k)
+static int forward(struct mvcc_scan *s)
 {
 	int err = CAIRN_OK;
 
@@ -97,80 +101,26 @@ static int forward(struct mvcc_scan *s, struct enc_row *k)
 		err = cursor_seek(&s->c, buf_slice(&s->c.lower));
 	s->started = true;
 	if (!err)
-		err = cursor_settle(&s->c, slice_of(NULL, 0), k);
+		err = cursor_settle(&s->c, slice_of(NULL, 0));
 	return err;
-}
-
-/* Before the key last looked at lies the oldest entry of the one before. */
-static int step_back(struct mvcc_scan *s)
-{
-	struct cursor *c = &s->c;
-	struct enc_row k;
-	int err;
-
-	if (!cairn_iter_seek_lt(c->it, s->started ? buf_slice(&c->prefix)
-						  : buf_slice(&c->upper))) {
-		err = cairn_iter_status(c->it);
-		return err ? err : CAIRN_NOT_FOUND;
-	}
-	s->started = true;
-	err = enc_row_parse(cairn_iter_key(c->it), &k);
-	if (!err)
-		err = buf_set(&c->prefix, k.prefix);
-	return err;
-}
-
-static int backward(struct mvcc_scan *s, struct enc_row *k)
-{
-	struct cursor *c = &s->c;
-	int err;
-
-	for (;;) {
-		err = step_back(s);
-		if (!err)
-			err = enc_seek(&c->scratch, buf_slice(&c->prefix),
-				       s->rev);
-		if (!err)
-			err = cursor_seek(c, buf_slice(&c->scratch));
-		if (err)
-			return err;
-		/* No entry there: the key was created after rev. */
-		if (!cairn_iter_valid(c->it) ||
-		    !slice_starts_with(cairn_iter_key(c->it),
-				       buf_slice(&c->prefix)))
-			continue;
-		err = enc_row_parse(cairn_iter_key(c->it), k);
-		if (err || !enc_is_tombstone(cairn_iter_value(c->it)))
-			return err;
-	}
 }
 
 int mvcc_scan_next(struct mvcc_scan *s, struct mvcc_row *row)
 {
-	struct mvcc_row r = { 0 };
-	struct cairn_slice v;
-	struct enc_row k;
 	int err;
 
 	if (s->done)
 		return CAIRN_NOT_FOUND;
-	err = s->reverse ? backward(s, &k) : forward(s, &k);
+	err = s->reverse ? cursor_back(&s->c) : forward(s);
 	if (err == CAIRN_NOT_FOUND) {
 		/* Let go of the files it holds. */
 		s->done = true;
 		cursor_fini(&s->c);
 	}
 	if (!err)
-		err = enc_plain(k.prefix, &s->key);
-	if (err)
-		return err;
-	r.key = buf_slice(&s->key);
-	r.main = k.main;
-	r.sub = k.sub;
-	v = cairn_iter_value(s->c.it);
-	err = enc_row_value_parse(v, v.len, &r, NULL, NULL);
+		err = cursor_key(&s->c, &s->key);
 	if (!err)
-		*row = r;
+		err = cursor_row(&s->c, buf_slice(&s->key), row);
 	return err;
 }
 

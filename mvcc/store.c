@@ -4,8 +4,10 @@
 #include <stdlib.h>
 
 #include "engine/base/error.h"
+#include "mvcc/cursor.h"
 #include "mvcc/forget.h"
 #include "mvcc/object.h"
+#include "mvcc/txn_impl.h"
 
 #define CHUNK_SIZE_DEFAULT      (64u << 10)
 #define ROW_CACHE_BYTES_DEFAULT ((size_t)16 << 20)
@@ -55,12 +57,22 @@ int found_copy(struct found *f, struct cairn_slice key, int64_t main,
 	return found_decode(f, own, key.len, &row);
 }
 
-int store_check_key(struct cairn_slice key)
+int store_check_key(const struct mvcc *m, struct cairn_slice key)
 {
-	if (key.len && key.len <= MVCC_KEY_MAX)
+	const struct store_kind *k = m->kind;
+
+	if (key.len >= k->key_min && key.len <= k->key_max)
 		return CAIRN_OK;
-	return error_set(CAIRN_EINVAL, "key of %zu bytes; 1 to %u are allowed",
-			 key.len, MVCC_KEY_MAX);
+	return error_set(CAIRN_EINVAL,
+			 "key of %zu bytes; %zu to %zu are allowed", key.len,
+			 k->key_min, k->key_max);
+}
+
+int store_need_revisions(const struct mvcc *m)
+{
+	if (m->kind->revisions)
+		return CAIRN_OK;
+	return error_set(CAIRN_EKIND, "a plain store keeps no revisions");
 }
 
 /* The row (main, sub) of key, which is known to exist. */
@@ -222,11 +234,17 @@ void mvcc_row_release(struct mvcc_pinned_row *r)
 int mvcc_get(struct mvcc *m, struct cairn_slice key, int64_t rev,
 	     struct mvcc_pinned_row *out)
 {
-	struct found f;
-	int err = store_check_key(key);
+	int err = store_check_key(m, key);
 
-	if (!err)
-		err = store_find(m, key, rev, true, &f);
+	return err ? err : m->kind->get(m, key, rev, true, out);
+}
+
+static int get_revision(struct mvcc *m, struct cairn_slice key, int64_t rev,
+			bool want_value, struct mvcc_pinned_row *out)
+{
+	struct found f;
+	int err = store_find(m, key, rev, want_value, &f);
+
 	if (err)
 		return err;
 	if (!found_live(&f)) {
@@ -236,6 +254,19 @@ int mvcc_get(struct mvcc *m, struct cairn_slice key, int64_t rev,
 	*out = (struct mvcc_pinned_row){ .row = f.row, .own = f.own };
 	return CAIRN_OK;
 }
+
+const struct store_kind store_revision = {
+	.revisions = true,
+	.key_min = 1,
+	.key_max = MVCC_KEY_MAX,
+	.value_max = MVCC_VALUE_MAX,
+	.get = get_revision,
+	.encode = enc_prefix,
+	.encode_start = enc_start,
+	.cursor = &cursor_revision,
+	.prepare = txn_prepare_revision,
+	.commit = txn_commit_revision,
+};
 
 /* -------------------------------------------------------------------- pins */
 
@@ -266,7 +297,8 @@ static bool is_pinned(const struct mvcc *m, int64_t rev)
 static int check_rev_locked(struct mvcc *m, int64_t rev)
 {
 	int64_t cur = atomic_load(&m->current);
-	int64_t forgotten = atomic_load(&m->forgotten);
+	int64_t forgotten =
+		m->kind->revisions ? atomic_load(&m->forgotten) : cur;
 
 	assert_held(&m->pins_mu);
 	if (rev > cur)
@@ -295,8 +327,17 @@ int store_check_rev(struct mvcc *m, int64_t rev)
 	return err;
 }
 
+static void pin_remove(struct mvcc *m, size_t i)
+{
+	m->n_pins--;
+	memmove(&m->pins[i], &m->pins[i + 1],
+		(m->n_pins - i) * sizeof(m->pins[0]));
+}
+
 static int pin_insert(struct mvcc *m, size_t i, int64_t rev)
 {
+	int err;
+
 	if (m->n_pins == m->cap_pins) {
 		size_t cap = m->cap_pins ? 2 * m->cap_pins : 16;
 		struct pin *pins = realloc(m->pins, cap * sizeof(*pins));
@@ -310,7 +351,12 @@ static int pin_insert(struct mvcc *m, size_t i, int64_t rev)
 		(m->n_pins - i) * sizeof(m->pins[0]));
 	m->pins[i] = (struct pin){ .rev = rev, .count = 1 };
 	m->n_pins++;
-	return CAIRN_OK;
+	if (!m->kind->pin_begin)
+		return CAIRN_OK;
+	err = m->kind->pin_begin(m, &m->pins[i]);
+	if (err)
+		pin_remove(m, i);
+	return err;
 }
 
 int store_pin(struct mvcc *m, int64_t rev, int64_t *resolved)
@@ -348,6 +394,11 @@ int mvcc_pin(struct mvcc *m, int64_t rev)
 	return store_pin(m, rev, &resolved);
 }
 
+int mvcc_pin_current(struct mvcc *m, int64_t *rev)
+{
+	return store_pin(m, 0, rev);
+}
+
 static int64_t horizon_locked(struct mvcc *m)
 {
 	int64_t h = atomic_load(&m->forgotten);
@@ -365,9 +416,9 @@ void mvcc_unpin(struct mvcc *m, int64_t rev)
 	i = pin_index(m, rev);
 	if (i < m->n_pins && m->pins[i].rev == rev) {
 		if (--m->pins[i].count == 0) {
-			m->n_pins--;
-			memmove(&m->pins[i], &m->pins[i + 1],
-				(m->n_pins - i) * sizeof(m->pins[0]));
+			if (m->kind->pin_end)
+				m->kind->pin_end(m, &m->pins[i]);
+			pin_remove(m, i);
 		}
 		store_unuse(m);
 		horizon = horizon_locked(m);
@@ -390,14 +441,14 @@ int64_t store_horizon(struct mvcc *m)
 
 /* -------------------------------------------------------------------- open */
 
-static int get_mark(struct mvcc *m, const char *name, uint64_t *out)
+static int get_mark(struct cairn_db *db, const char *name, uint64_t *out)
 {
 	struct cairn_pinned pin = { 0 };
 	struct buf k = { 0 };
 	int err = enc_mark(&k, name);
 
 	if (!err)
-		err = cairn_get(m->db, NULL, buf_slice(&k), &pin);
+		err = cairn_get(db, NULL, buf_slice(&k), &pin);
 	if (!err)
 		err = enc_number_parse(pin.value, out);
 	cairn_pinned_release(&pin);
@@ -405,10 +456,10 @@ static int get_mark(struct mvcc *m, const char *name, uint64_t *out)
 	return err;
 }
 
-static int is_empty(struct mvcc *m, bool *empty)
+static int is_empty(struct cairn_db *db, bool *empty)
 {
 	struct cairn_iter *it;
-	int err = cairn_iter_new(m->db, NULL, &it);
+	int err = cairn_iter_new(db, NULL, &it);
 
 	if (err)
 		return err;
@@ -437,22 +488,20 @@ static int write_format(struct mvcc *m)
 /*
  * The kind of a store stands in m/format. A database without it is made a
  * revision store when it is empty and the caller may create: the process may
- * have died between creating it and writing the mark.
+ * have died between creating it and writing the mark. NULL: it is to be made
+ * one.
  */
-static int check_format(struct mvcc *m, const char *dir, bool create)
+static int find_kind(struct cairn_db *db, const char *dir, bool create,
+		     const struct store_kind **out)
 {
 	bool empty = false;
 	uint64_t format;
-	int err = get_mark(m, "format", &format);
+	int err = get_mark(db, "format", &format);
 
 	if (err == CAIRN_NOT_FOUND) {
-		err = is_empty(m, &empty);
-		if (!err && empty && create && !m->read_only)
-			return write_format(m);
+		err = create ? is_empty(db, &empty) : CAIRN_OK;
 		if (!err)
-			err = error_set(CAIRN_EKIND,
-					"%s: plain store, without revisions",
-					dir);
+			*out = empty ? NULL : &store_plain;
 		return err;
 	}
 	if (err)
@@ -464,6 +513,7 @@ static int check_format(struct mvcc *m, const char *dir, bool create)
 				 "%s: revision store of format %llu; this "
 				 "version knows %u",
 				 dir, (unsigned long long)format, MVCC_FORMAT);
+	*out = &store_revision;
 	return CAIRN_OK;
 }
 
@@ -515,15 +565,13 @@ static int bad_mark(const char *dir, const char *name)
 	return error_set(CAIRN_ECORRUPT, "%s: m/%s is out of range", dir, name);
 }
 
-static int load(struct mvcc *m, const char *dir, bool create)
+static int load_revision(struct mvcc *m, const char *dir)
 {
 	uint64_t compact = 0, object = 1;
 	int64_t last, current = 1;
-	int err = check_format(m, dir, create);
+	int err;
 
-	if (err)
-		return err;
-	err = get_mark(m, "compact", &compact);
+	err = get_mark(m->db, "compact", &compact);
 	if (err < 0)
 		return err;
 	if (!err && (compact == 0 || compact > INT64_MAX))
@@ -532,7 +580,7 @@ static int load(struct mvcc *m, const char *dir, bool create)
 		current = (int64_t)compact;
 		atomic_store(&m->forgotten, current);
 	}
-	err = get_mark(m, "object", &object);
+	err = get_mark(m->db, "object", &object);
 	if (err < 0)
 		return err;
 	if (object == 0)
@@ -555,6 +603,7 @@ static int load(struct mvcc *m, const char *dir, bool create)
 
 static void store_free(struct mvcc *m)
 {
+	plain_fini(&m->plain);
 	forget_fini(m);
 	row_cache_fini(&m->rows);
 	cond_fini(&m->leftover_done);
@@ -588,10 +637,125 @@ static struct mvcc *store_new(const struct mvcc_options *opts)
 	cond_init(&m->leftover_done);
 	list_init(&m->objects);
 	list_init(&m->leftovers);
+	m->kind = &store_revision;
+	m->value_max = m->kind->value_max;
 	row_cache_init(&m->rows, rows ? rows : ROW_CACHE_BYTES_DEFAULT);
 	forget_init(m);
 	forget_filter_init(m);
 	return m;
+}
+
+/*
+ * What kind of store dir holds, NULL when none that has one. Looked for without
+ * changing anything: the engine must not be opened for writing with options
+ * that are of the other kind, and a store that will be refused not at all.
+ */
+static int probe_kind(const char *dir, const struct cairn_options *engine,
+		      bool create, const struct store_kind **out)
+{
+	const struct cairn_listener none = { 0 };
+	struct cairn_options *o = cairn_options_clone(engine);
+	struct cairn_db *db = NULL;
+	int err, e;
+
+	*out = NULL;
+	if (!o)
+		return error_nomem();
+	cairn_options_set_listener(o, &none);
+	err = cairn_options_set(o, "read_only", "true");
+	if (!err)
+		err = cairn_options_set(o, "create_if_missing", "false");
+	if (!err)
+		err = cairn_options_set(o, "error_if_exists", "false");
+	if (!err)
+		err = cairn_open(dir, o, &db);
+	cairn_options_free(o);
+	if (err)
+		return err == CAIRN_ENOENT && create ? CAIRN_OK : err;
+	err = find_kind(db, dir, create, out);
+	e = cairn_close(db);
+	return err ? err : e;
+}
+
+static int check_kind(const char *dir, const struct store_kind *kind,
+		      const struct mvcc_options *opts)
+{
+	if (!kind || kind->revisions || opts->plain)
+		return CAIRN_OK;
+	return error_set(CAIRN_EKIND, "%s: plain store, without revisions",
+			 dir);
+}
+
+/* m->db is open, with the options of m->kind unless it is read-only. */
+static int load(struct mvcc *m, const char *dir,
+		const struct mvcc_options *opts, bool create)
+{
+	const struct store_kind *kind;
+	int err = find_kind(m->db, dir, create, &kind);
+
+	if (!err)
+		err = check_kind(dir, kind, opts);
+	if (err)
+		return err;
+	if (!kind) {
+		kind = &store_revision;
+		err = write_format(m);
+	}
+	if (!err && !m->read_only && kind != m->kind)
+		err = error_set(CAIRN_EBUSY, "%s: changed while it was opened",
+				dir);
+	if (err)
+		return err;
+	m->kind = kind;
+	if (kind->revisions)
+		return load_revision(m, dir);
+	/* Nothing becomes chunks. */
+	m->chunk_size = CAIRN_VALUE_MAX;
+	m->value_max = kind->value_max;
+	if (opts->plain_value_max && opts->plain_value_max < m->value_max)
+		m->value_max = opts->plain_value_max;
+	return plain_init(&m->plain, opts->plain_time_ns);
+}
+
+/* m->kind is known, or it does not matter. */
+static int open_engine(struct mvcc *m, const char *dir, struct cairn_options *o)
+{
+	if (m->kind->revisions) {
+		cairn_options_set_prefix_extractor(o, &m->prefix);
+		cairn_options_set_compaction_filter(o, &m->filter);
+	}
+	return cairn_open(dir, o, &m->db);
+}
+
+/* The kind of what is there, or will be made, before it is opened to be
+ * written to. */
+static int choose_kind(struct mvcc *m, const char *dir,
+		       const struct cairn_options *o,
+		       const struct mvcc_options *opts, bool create)
+{
+	const struct store_kind *kind;
+	bool must_be_new = false;
+	int err = cairn_options_get_bool(o, "error_if_exists", &must_be_new);
+
+	/* Whatever is there, it is not wanted. */
+	if (err || must_be_new)
+		return err;
+	err = probe_kind(dir, o, create, &kind);
+	if (!err)
+		err = check_kind(dir, kind, opts);
+	if (!err && kind)
+		m->kind = kind;
+	return err;
+}
+
+static int check_options(const struct mvcc_options *opts)
+{
+	uint32_t size = opts->chunk_size;
+
+	if (!size || (size >= ENC_CHUNK_SIZE_MIN && size <= ENC_CHUNK_SIZE_MAX))
+		return CAIRN_OK;
+	return error_set(CAIRN_EINVAL, "chunk size %u; %u to %u are allowed",
+			 size, ENC_CHUNK_SIZE_MIN, ENC_CHUNK_SIZE_MAX);
 }
 
 int mvcc_open(const char *dir, const struct mvcc_options *opts,
@@ -605,12 +769,9 @@ int mvcc_open(const char *dir, const struct mvcc_options *opts,
 
 	if (!opts)
 		opts = &defaults;
-	if (opts->chunk_size && (opts->chunk_size < ENC_CHUNK_SIZE_MIN ||
-				 opts->chunk_size > ENC_CHUNK_SIZE_MAX))
-		return error_set(CAIRN_EINVAL,
-				 "chunk size %u; %u to %u are allowed",
-				 opts->chunk_size, ENC_CHUNK_SIZE_MIN,
-				 ENC_CHUNK_SIZE_MAX);
+	err = check_options(opts);
+	if (err)
+		return err;
 	m = store_new(opts);
 	o = opts->engine ? cairn_options_clone(opts->engine)
 			 : cairn_options_new();
@@ -618,16 +779,17 @@ int mvcc_open(const char *dir, const struct mvcc_options *opts,
 		err = error_nomem();
 		goto out;
 	}
-	cairn_options_set_prefix_extractor(o, &m->prefix);
-	cairn_options_set_compaction_filter(o, &m->filter);
 	err = cairn_options_get_bool(o, "create_if_missing", &create);
 	if (!err)
 		err = cairn_options_get_bool(o, "read_only", &m->read_only);
+	create = create && !m->read_only;
+	if (!err && !m->read_only)
+		err = choose_kind(m, dir, o, opts, create);
 	if (!err)
-		err = cairn_open(dir, o, &m->db);
+		err = open_engine(m, dir, o);
 	if (err)
 		goto out;
-	err = load(m, dir, create);
+	err = load(m, dir, opts, create);
 	if (err) {
 		forget_stop(m);
 		/* The reason counts, not how closing went. */
@@ -670,6 +832,26 @@ struct cairn_db *mvcc_db(struct mvcc *m)
 	return m->db;
 }
 
+bool mvcc_is_plain(const struct mvcc *m)
+{
+	return !m->kind->revisions;
+}
+
+size_t mvcc_key_min(const struct mvcc *m)
+{
+	return m->kind->key_min;
+}
+
+size_t mvcc_key_max(const struct mvcc *m)
+{
+	return m->kind->key_max;
+}
+
+uint64_t mvcc_value_max(const struct mvcc *m)
+{
+	return m->value_max;
+}
+
 int64_t mvcc_current(const struct mvcc *m)
 {
 	return atomic_load_explicit(&m->current, memory_order_acquire);
@@ -679,6 +861,8 @@ int64_t mvcc_oldest(const struct mvcc *m)
 {
 	int64_t forgotten = atomic_load(&m->forgotten);
 
+	if (!m->kind->revisions)
+		return mvcc_current(m);
 	return forgotten < 1 ? 1 : forgotten;
 }
 
@@ -701,10 +885,12 @@ void mvcc_metrics_get(struct mvcc *m, struct mvcc_metrics *out)
 	cairn_metrics_get(m->db, &engine);
 	row_cache_stats(&m->rows, &rows);
 	memset(out, 0, sizeof(*out));
-	out->current = mvcc_current(m);
-	out->oldest = mvcc_oldest(m);
+	if (m->kind->revisions) {
+		out->current = mvcc_current(m);
+		out->oldest = mvcc_oldest(m);
+	}
 	/* Each change is a row and an entry of the log. */
-	out->keys = engine.estimated_entries / 2;
+	out->keys = engine.estimated_entries / (m->kind->revisions ? 2 : 1);
 	out->commits = atomic_load(&m->commits);
 	out->row_cache_hits = rows.hits;
 	out->row_cache_misses = rows.misses;

@@ -22,6 +22,7 @@
 #include "engine/base/list.h"
 #include "engine/base/sync.h"
 #include "mvcc/encode.h"
+#include "mvcc/plain.h"
 #include "mvcc/row_cache.h"
 
 #define MVCC_FORMAT 1u
@@ -29,7 +30,45 @@
 struct pin {
 	int64_t rev;
 	uint64_t count;
+	/* Of a plain store: what a reader at rev sees. */
+	struct cairn_snapshot *snapshot;
+	uint64_t dirs_seq;
 };
+
+struct commit;
+struct cursor_ops;
+
+/*
+ * What the kinds of store differ in. Everything else (pins, transactions,
+ * scans, listings, values being written) is common. The revision store's are in
+ * store.c, cursor.c and txn.c, those of the plain store in plain.c.
+ */
+struct store_kind {
+	bool revisions;
+	size_t key_min;
+	size_t key_max;
+	uint64_t value_max;
+	/* mvcc_get() of a key that may be one. Without want_value the row's
+	 * value may be missing. */
+	int (*get)(struct mvcc *m, struct cairn_slice key, int64_t rev,
+		   bool want_value, struct mvcc_pinned_row *out);
+	/* The first pin of a revision was made, the last one goes; pins_mu is
+	 * held. NULL: nothing to do. */
+	int (*pin_begin)(struct mvcc *m, struct pin *p);
+	void (*pin_end)(struct mvcc *m, struct pin *p);
+	/* A key as cursors have it, and what all begin with that start with
+	 * key; into out. */
+	int (*encode)(struct buf *out, struct cairn_slice key);
+	int (*encode_start)(struct buf *out, struct cairn_slice key);
+	const struct cursor_ops *cursor;
+	/* Make ready what a transaction will need, outside of write_mu, and
+	 * commit it, under write_mu. */
+	int (*prepare)(const struct mvcc_txn *t);
+	int (*commit)(struct commit *c, const struct mvcc_txn *t);
+};
+
+extern const struct store_kind store_revision;
+extern const struct store_kind store_plain;
 
 struct worker {
 	struct mutex mu;
@@ -52,10 +91,12 @@ struct worker {
 };
 
 struct mvcc {
+	const struct store_kind *kind;
 	struct cairn_db *db;
 	struct cairn_prefix_extractor prefix;
 	struct cairn_compaction_filter filter;
 	uint32_t chunk_size;
+	uint64_t value_max;
 	bool read_only;
 	/* See object.c; tests make them small. */
 	size_t stage_bytes;
@@ -93,6 +134,7 @@ struct mvcc {
 
 	struct worker worker;
 	struct row_cache rows;
+	struct plain plain; /* of a plain store */
 
 	/* Counters; relaxed. */
 	_Atomic uint64_t in_use; /* handles that keep the store open */
@@ -125,13 +167,15 @@ MUST_CHECK int found_copy(struct found *f, struct cairn_slice key, int64_t main,
 			  int32_t sub, struct cairn_slice value);
 
 /* CAIRN_EINVAL unless key may be a key. */
-MUST_CHECK int store_check_key(struct cairn_slice key);
+MUST_CHECK int store_check_key(const struct mvcc *m, struct cairn_slice key);
+/* CAIRN_EKIND unless the store keeps revisions. */
+MUST_CHECK int store_need_revisions(const struct mvcc *m);
 
 /*
- * The newest row of key with main <= rev, tombstones too; rev <= 0: the
- * published one. CAIRN_OK (out->none when there is none), CAIRN_EFORGOTTEN,
- * CAIRN_EFUTURE. Without want_value, row.value may be missing although the row
- * has one.
+ * Of a revision store, as the next: the newest row of key with main <= rev,
+ * tombstones too; rev <= 0: the published one. CAIRN_OK (out->none when there
+ * is none), CAIRN_EFORGOTTEN, CAIRN_EFUTURE. Without want_value, row.value may
+ * be missing although the row has one.
  */
 MUST_CHECK int store_find(struct mvcc *m, struct cairn_slice key, int64_t rev,
 			  bool want_value, struct found *out);

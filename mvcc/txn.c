@@ -14,69 +14,7 @@
 #include "engine/base/error.h"
 #include "mvcc/attr.h"
 #include "mvcc/object.h"
-
-enum op_kind {
-	OP_PUT,
-	OP_DELETE,
-	OP_SET_ATTRS,
-	OP_MOVE,
-	OP_EXCHANGE,
-};
-
-struct op {
-	enum op_kind kind;
-	uint8_t *own; /* what the slices borrow from */
-	struct cairn_slice key;
-	struct cairn_slice to; /* OP_MOVE, OP_EXCHANGE */
-	struct cairn_slice value;
-	struct cairn_slice attrs; /* encoded */
-	bool is_dir;              /* by attrs */
-	struct mvcc_object *object;
-	bool own_object;
-};
-
-struct expectation {
-	uint8_t *own;
-	struct cairn_slice key; /* borrows from own */
-	int64_t main;
-};
-
-struct mvcc_txn {
-	struct mvcc *m;
-	struct op *ops;
-	size_t n_ops;
-	size_t cap_ops;
-	struct expectation *expect;
-	size_t n_expect;
-	size_t cap_expect;
-	const void *origin;
-};
-
-/* One change of a commit under way. */
-struct change {
-	struct cairn_slice key;
-	bool deleted;
-	size_t row_off; /* in commit.rows */
-	size_t row_len;
-	size_t full_len;
-};
-
-/* A commit under way, on the stack of the committing thread. */
-struct commit {
-	struct mvcc *m;
-	struct cairn_batch *batch;
-	int64_t main;
-	int64_t time_ns;
-	struct change *changes;
-	size_t n;
-	size_t cap;
-	int64_t ended;   /* entries for table 'e' */
-	bool retry;      /* failed only because a key of an object changed */
-	struct buf rows; /* encoded values, as the cache will keep them */
-	struct buf key;  /* scratch, as the next two */
-	struct buf value;
-	struct buf log;
-};
+#include "mvcc/txn_impl.h"
 
 /* ---------------------------------------------------------------- building */
 
@@ -155,10 +93,10 @@ static int add(struct mvcc_txn *t, const struct op *op,
 	struct buf block = { 0 };
 	struct op copy = *op;
 	uint8_t *at;
-	int err = store_check_key(op->key);
+	int err = store_check_key(t->m, op->key);
 
 	if (!err && (op->kind == OP_MOVE || op->kind == OP_EXCHANGE))
-		err = store_check_key(op->to);
+		err = store_check_key(t->m, op->to);
 	if (!err)
 		err = attr_encode(&block, attrs);
 	if (!err)
@@ -177,7 +115,11 @@ static int add(struct mvcc_txn *t, const struct op *op,
 	copy.to = copy_to(&at, op->to);
 	copy.value = copy_to(&at, op->value);
 	copy.attrs = copy_to(&at, buf_slice(&block));
-	copy.is_dir = attrs && attrs->type == MVCC_DIR;
+	if (attrs) {
+		copy.type = attrs->type;
+		copy.has_mtime = attrs->has_mtime;
+		copy.mtime_ns = attrs->mtime_ns;
+	}
 	t->ops[t->n_ops++] = copy;
 out:
 	buf_fini(&block);
@@ -187,7 +129,7 @@ out:
 /* A directory record is an empty value at a key that ends in '/'. */
 static int check_dir(struct cairn_slice key, uint64_t size)
 {
-	if (size == 0 && key.data[key.len - 1] == '/')
+	if (size == 0 && key.len && key.data[key.len - 1] == '/')
 		return CAIRN_OK;
 	return error_set(CAIRN_EINVAL, "directory record with a value, or at "
 				       "a key that does not end in '/'");
@@ -197,7 +139,7 @@ int mvcc_txn_put(struct mvcc_txn *t, struct cairn_slice key,
 		 struct cairn_slice value, const struct mvcc_attrs *attrs)
 {
 	struct op op = { .kind = OP_PUT, .key = key, .value = value };
-	int err = store_check_key(key);
+	int err = store_check_key(t->m, key);
 
 	if (!err && attrs && attrs->type == MVCC_DIR)
 		err = check_dir(key, value.len);
@@ -262,8 +204,10 @@ int mvcc_txn_exchange(struct mvcc_txn *t, struct cairn_slice a,
 int mvcc_txn_expect(struct mvcc_txn *t, struct cairn_slice key, int64_t main)
 {
 	struct expectation e = { .main = main };
-	int err = store_check_key(key);
+	int err = store_need_revisions(t->m);
 
+	if (!err)
+		err = store_check_key(t->m, key);
 	if (!err)
 		err = reserve_one(&t->expect, t->n_expect, &t->cap_expect,
 				  sizeof(t->expect[0]));
@@ -303,6 +247,11 @@ static int cmp_objects(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+static bool has_two_keys(const struct op *op)
+{
+	return op->kind == OP_MOVE || op->kind == OP_EXCHANGE;
+}
+
 /* No key and no object in two ops. */
 static int check_distinct(const struct mvcc_txn *t)
 {
@@ -311,7 +260,7 @@ static int check_distinct(const struct mvcc_txn *t)
 	size_t n = 0, n_objects = 0;
 	int err = CAIRN_OK;
 
-	if (t->n_ops == 1 && !t->ops[0].to.len)
+	if (t->n_ops == 1 && !has_two_keys(&t->ops[0]))
 		return CAIRN_OK;
 	keys = calloc(2 * t->n_ops + 1, sizeof(*keys));
 	objects = calloc(t->n_ops + 1, sizeof(struct mvcc_object *));
@@ -321,7 +270,7 @@ static int check_distinct(const struct mvcc_txn *t)
 	}
 	for (size_t i = 0; i < t->n_ops; i++) {
 		keys[n++] = t->ops[i].key;
-		if (t->ops[i].to.len)
+		if (has_two_keys(&t->ops[i]))
 			keys[n++] = t->ops[i].to;
 		if (t->ops[i].object)
 			objects[n_objects++] = t->ops[i].object;
@@ -371,7 +320,7 @@ static int prepare_object(struct mvcc *m, const struct op *op)
 }
 
 /* What can be done before the lock is taken. */
-static int prepare(const struct mvcc_txn *t)
+int txn_prepare_revision(const struct mvcc_txn *t)
 {
 	int err = CAIRN_OK;
 
@@ -384,7 +333,7 @@ static int prepare(const struct mvcc_txn *t)
 			err = prepare_object(t->m, op);
 		else
 			err = warm(t->m, op->key);
-		if (!err && op->to.len)
+		if (!err && has_two_keys(op))
 			err = warm(t->m, op->to);
 	}
 	return err;
@@ -429,18 +378,28 @@ static int keep_row(struct commit *c, struct change *ch,
 	return buf_append(&c->rows, c->value.data, ch->row_len);
 }
 
-/* Row and log entry of the next change. row->main and sub are set. */
-static int emit_row(struct commit *c, const struct mvcc_row *row,
-		    struct cairn_slice attrs)
+int txn_add_change(struct commit *c, struct change **out)
 {
-	struct change *ch;
 	int err =
 		reserve_one(&c->changes, c->n, &c->cap, sizeof(c->changes[0]));
 
 	if (err)
 		return err;
+	*out = &c->changes[c->n];
+	**out = (struct change){ 0 };
+	return CAIRN_OK;
+}
+
+/* Row and log entry of the next change. row->main and sub are set. */
+static int emit_row(struct commit *c, const struct mvcc_row *row,
+		    struct cairn_slice attrs)
+{
+	struct change *ch;
+	int err = txn_add_change(c, &ch);
+
+	if (err)
+		return err;
 	assert(row->deleted || row->object || row->value.len == row->size);
-	ch = &c->changes[c->n];
 	ch->key = row->key;
 	ch->deleted = row->deleted;
 	err = enc_row_key(&c->key, row->key, row->main, row->sub);
@@ -532,7 +491,7 @@ static int emit_put(struct commit *c, const struct op *op)
 	} else if (op->object) {
 		err = object_emit(op->object, c->batch, &row, &cut);
 	}
-	if (!err && op->is_dir)
+	if (!err && op->type == MVCC_DIR)
 		err = check_dir(op->key, row.size);
 	if (!err)
 		err = emit_ended(c, &row, live_row(&prev));
@@ -582,7 +541,7 @@ static int emit_set_attrs(struct commit *c, const struct op *op)
 
 	if (!err && !found_live(&prev))
 		err = not_there();
-	if (!err && op->is_dir)
+	if (!err && op->type == MVCC_DIR)
 		err = check_dir(op->key, prev.row.size);
 	if (!err) {
 		row = next_row(c, op->key, &prev);
@@ -674,8 +633,7 @@ static int64_t now_ns(void)
 	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
-/* What the listener will be told; NULL when there is none. */
-static int list_changes(const struct commit *c, struct mvcc_change **out)
+int txn_list_changes(const struct commit *c, struct mvcc_change **out)
 {
 	struct mvcc_change *changes;
 
@@ -695,12 +653,26 @@ static int list_changes(const struct commit *c, struct mvcc_change **out)
 	return CAIRN_OK;
 }
 
-/* The batch is in the engine: nothing can fail any more. */
-static void publish(struct commit *c, const struct mvcc_txn *t,
-		    const struct mvcc_change *changes)
+void txn_publish(struct commit *c, const struct mvcc_txn *t,
+		 const struct mvcc_change *changes)
 {
 	struct mvcc *m = c->m;
 
+	for (size_t i = 0; i < t->n_ops; i++) {
+		if (t->ops[i].object)
+			object_committed(t->ops[i].object, c->main);
+	}
+	m->last_time_ns = c->time_ns;
+	atomic_fetch_add(&m->commits, 1);
+	atomic_store(&m->current, c->main);
+	if (m->listener.committed)
+		m->listener.committed(m->listener.ctx, c->main, t->origin,
+				      changes, c->n);
+}
+
+/* The newest rows are these now. */
+static void cache_rows(struct commit *c)
+{
 	for (size_t i = 0; i < c->n; i++) {
 		const struct change *ch = &c->changes[i];
 		struct cached_row row = {
@@ -711,49 +683,48 @@ static void publish(struct commit *c, const struct mvcc_txn *t,
 					  ch->row_len),
 		};
 
-		row_cache_put(&m->rows, ch->key, &row);
+		row_cache_put(&c->m->rows, ch->key, &row);
 	}
-	for (size_t i = 0; i < t->n_ops; i++) {
-		if (t->ops[i].object)
-			object_committed(t->ops[i].object, c->main);
+}
+
+int txn_commit_revision(struct commit *c, const struct mvcc_txn *t)
+{
+	struct mvcc *m = c->m;
+	struct mvcc_change *changes = NULL;
+	int err = check_expectations(t);
+
+	assert_held(&m->write_mu);
+	for (size_t i = 0; !err && i < t->n_ops; i++)
+		err = emit_op(c, &t->ops[i]);
+	if (err || !c->n)
+		return err;
+	err = txn_list_changes(c, &changes);
+	if (err)
+		return err;
+	/* From here on readers leave the cache alone; see row_cache.h. */
+	atomic_store(&m->begun, c->main);
+	err = cairn_write(m->db, NULL, c->batch);
+	if (err) {
+		atomic_store(&m->begun, c->main - 1);
+	} else {
+		/* The batch is in the engine: nothing can fail any more. */
+		cache_rows(c);
+		atomic_fetch_add(&m->objects_ended, c->ended);
+		txn_publish(c, t, changes);
 	}
-	m->last_time_ns = c->time_ns;
-	atomic_fetch_add(&m->objects_ended, c->ended);
-	atomic_fetch_add(&m->commits, 1);
-	atomic_store(&m->current, c->main);
-	if (m->listener.committed)
-		m->listener.committed(m->listener.ctx, c->main, t->origin,
-				      changes, c->n);
+	free(changes);
+	return err;
 }
 
 /* Under write_mu. */
 static int commit_locked(struct commit *c, const struct mvcc_txn *t)
 {
 	struct mvcc *m = c->m;
-	struct mvcc_change *changes = NULL;
 	int64_t now = now_ns();
-	int err;
 
-	assert_held(&m->write_mu);
 	c->main = atomic_load(&m->current) + 1;
 	c->time_ns = now > m->last_time_ns ? now : m->last_time_ns;
-	err = check_expectations(t);
-	for (size_t i = 0; !err && i < t->n_ops; i++)
-		err = emit_op(c, &t->ops[i]);
-	if (err || !c->n)
-		return err;
-	err = list_changes(c, &changes);
-	if (err)
-		return err;
-	/* From here on readers leave the cache alone; see row_cache.h. */
-	atomic_store(&m->begun, c->main);
-	err = cairn_write(m->db, NULL, c->batch);
-	if (err)
-		atomic_store(&m->begun, c->main - 1);
-	else
-		publish(c, t, changes);
-	free(changes);
-	return err;
+	return m->kind->commit(c, t);
 }
 
 static void commit_fini(struct commit *c)
@@ -773,7 +744,7 @@ static void commit_fini(struct commit *c)
 static int try_commit(const struct mvcc_txn *t, int64_t *rev, bool *retry)
 {
 	struct commit c = { .m = t->m };
-	int err = prepare(t);
+	int err = t->m->kind->prepare(t);
 
 	if (err)
 		return err;

@@ -86,6 +86,7 @@ unit_tests = \
 	tests/mvcc/test_history \
 	tests/mvcc/test_list \
 	tests/mvcc/test_model \
+	tests/mvcc/test_plain \
 	tests/mvcc/test_row_cache \
 	tests/mvcc/test_scan \
 	tests/mvcc/test_txn
@@ -235,6 +236,8 @@ tests_mvcc_test_list_CFLAGS = $(unit_cflags)
 tests_mvcc_test_list_LDADD = $(unit_ldadd)
 tests_mvcc_test_model_CFLAGS = $(unit_cflags)
 tests_mvcc_test_model_LDADD = $(unit_ldadd)
+tests_mvcc_test_plain_CFLAGS = $(unit_cflags)
+tests_mvcc_test_plain_LDADD = $(unit_ldadd)
 tests_mvcc_test_row_cache_CFLAGS = $(unit_cflags)
 tests_mvcc_test_row_cache_LDADD = $(unit_ldadd)
 tests_mvcc_test_scan_CFLAGS = $(unit_cflags)

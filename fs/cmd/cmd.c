@@ -195,7 +195,7 @@ static int engine_options(enum cmd_access access, struct cairn_options **out)
 
 static int open_here(struct cmd *c, const char *dir, enum cmd_access access)
 {
-	struct mvcc_options mo = { 0 };
+	struct mvcc_options mo = { .plain = true };
 	struct cairn_options *o = NULL;
 	int err;
 
@@ -204,8 +204,6 @@ static int open_here(struct cmd *c, const char *dir, enum cmd_access access)
 		return err;
 	mo.engine = o;
 	err = mvcc_open(dir, &mo, &c->m);
-	if (err == CAIRN_EKIND)
-		err = cairn_open(dir, o, &c->db);
 	cairn_options_free(o);
 	if (!err)
 		c->dir = dir;
@@ -263,12 +261,8 @@ int cmd_close(struct cmd *c, int status)
 
 	if (c->in_daemon)
 		return status;
-	if (c->m)
-		err = mvcc_close(c->m);
-	else if (c->db)
-		err = cairn_close(c->db);
+	err = mvcc_close(c->m);
 	c->m = NULL;
-	c->db = NULL;
 	if (err && status == EXIT_YES)
 		status = cmd_fail_code(c, err, c->dir);
 	return status;
@@ -284,7 +278,7 @@ int cmd_may_grow(struct cmd *c)
 					     memory_order_relaxed);
 	if (!quota)
 		return CAIRN_OK;
-	cairn_metrics_get(c->m ? mvcc_db(c->m) : c->db, &e);
+	cairn_metrics_get(mvcc_db(c->m), &e);
 	if (stats_used_bytes(&e) < quota)
 		return CAIRN_OK;
 	return error_set(CAIRN_EDQUOT,
@@ -295,9 +289,18 @@ int cmd_may_grow(struct cmd *c)
 
 int cmd_need_revisions(struct cmd *c)
 {
-	if (c->m)
+	if (!mvcc_is_plain(c->m))
 		return EXIT_YES;
 	return cmd_fail(c, EXIT_NOTSUP,
 			"%s: is a plain store, which keeps no revisions",
+			c->dir);
+}
+
+int cmd_need_plain(struct cmd *c)
+{
+	if (mvcc_is_plain(c->m))
+		return EXIT_YES;
+	return cmd_fail(c, EXIT_NOTSUP,
+			"%s: is a revision store; this works on plain ones",
 			c->dir);
 }

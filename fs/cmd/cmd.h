@@ -44,11 +44,9 @@ struct cmd {
 	FILE *out; /* see cmd_write() */
 	FILE *err;
 	bool out_is_tty;
-	bool out_gone; /* nobody reads c->out any more */
-	int last_byte; /* written to c->out; 0: none yet */
-	/* The store, when it is open: one of m and db, by its kind. */
-	struct mvcc *m;
-	struct cairn_db *db; /* of a plain store */
+	bool out_gone;  /* nobody reads c->out any more */
+	int last_byte;  /* written to c->out; 0: none yet */
+	struct mvcc *m; /* the store, when it is open, of either kind */
 	const char *dir;
 	char *own_dir; /* what dir points to when it was not given so */
 	const struct stats_fs_counters *counters; /* of the daemon, or NULL */
@@ -152,8 +150,10 @@ int cmd_close(struct cmd *c, int status);
  * before putting something. */
 MUST_CHECK int cmd_may_grow(struct cmd *c);
 
-/* Fail with EXIT_NOTSUP unless the store is a revision store. */
+/* Fail with EXIT_NOTSUP unless the store is a revision store, or a plain one.
+ */
 int cmd_need_revisions(struct cmd *c);
+int cmd_need_plain(struct cmd *c);
 
 /* ------------------------------------------------------------------ keys */
 
@@ -222,7 +222,8 @@ int cmd_range_resolve(struct cmd *c, const struct cmd_key_opts *k,
 		      struct cmd_range *r);
 void cmd_range_fini(struct cmd_range *r);
 
-/* Walks the keys of a range in a store of either kind. */
+/* Walks the keys of a range. Directories that a plain store has in memory are
+ * no keys. */
 struct cmd_scan;
 int cmd_scan_new(struct cmd *c, const struct cmd_range *r,
 		 struct cmd_scan **out);

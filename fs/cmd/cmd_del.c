@@ -16,12 +16,11 @@ static const struct cmd_usage usage = {
 	.max_args = -1,
 };
 
-/* Deletes gathered for one commit, in a store of either kind. */
+/* Deletes gathered for one commit. */
 struct del {
 	struct cmd *c;
-	struct cairn_write_options wo;
+	bool sync;
 	struct mvcc_txn *t;
-	struct cairn_batch *b;
 	struct keyset keys; /* of the pending ones */
 	uint64_t pending;
 	uint64_t deleted;
@@ -30,16 +29,12 @@ struct del {
 static int del_init(struct del *d, struct cmd *c)
 {
 	d->c = c;
-	if (c->m)
-		return mvcc_txn_new(c->m, &d->t);
-	d->b = cairn_batch_new();
-	return d->b ? CAIRN_OK : error_nomem();
+	return mvcc_txn_new(c->m, &d->t);
 }
 
 static void del_fini(struct del *d)
 {
 	mvcc_txn_free(d->t);
-	cairn_batch_free(d->b);
 	keyset_fini(&d->keys);
 }
 
@@ -49,14 +44,9 @@ static int del_commit(struct del *d)
 
 	if (!d->pending)
 		return CAIRN_OK;
-	if (d->t)
-		err = mvcc_txn_commit(d->t, d->wo.sync, NULL);
-	else
-		err = cairn_write(d->c->db, &d->wo, d->b);
+	err = mvcc_txn_commit(d->t, d->sync, NULL);
 	if (err)
 		return err;
-	if (d->b)
-		cairn_batch_clear(d->b);
 	keyset_clear(&d->keys);
 	d->deleted += d->pending;
 	d->pending = 0;
@@ -65,8 +55,7 @@ static int del_commit(struct del *d)
 
 static int del_key(struct del *d, struct cairn_slice key)
 {
-	int err = d->t ? mvcc_txn_delete(d->t, key)
-		       : cairn_batch_delete(d->b, key);
+	int err = mvcc_txn_delete(d->t, key);
 
 	if (!err && ++d->pending == DELETES_MAX)
 		err = del_commit(d);
@@ -77,16 +66,9 @@ static int del_key(struct del *d, struct cairn_slice key)
 static int exists(struct cmd *c, struct cairn_slice key)
 {
 	struct mvcc_pinned_row r = { 0 };
-	struct cairn_pinned v = { 0 };
-	int err;
+	int err = mvcc_get(c->m, key, 0, &r);
 
-	if (c->m) {
-		err = mvcc_get(c->m, key, 0, &r);
-		mvcc_row_release(&r);
-	} else {
-		err = cairn_get(c->db, NULL, key, &v);
-		cairn_pinned_release(&v);
-	}
+	mvcc_row_release(&r);
 	return err;
 }
 
@@ -144,7 +126,7 @@ int cmd_del(struct cmd *c, int argc, char **argv)
 		  "all keys that start with P" },
 		{ "from", 0, CMD_STRING, &range.from, "A", "keys from A on" },
 		{ "to", 0, CMD_STRING, &range.to, "B", "keys before B" },
-		{ "sync", 0, CMD_FLAG, &d.wo.sync, NULL,
+		{ "sync", 0, CMD_FLAG, &d.sync, NULL,
 		  "return when it survives a power cut" },
 		{ "verbose", 'v', CMD_FLAG, &verbose, NULL,
 		  "print how many were deleted" },

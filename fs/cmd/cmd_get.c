@@ -13,40 +13,21 @@ static const struct cmd_usage usage = {
  * Pinned, or else the chunks of a large value could be replaced and forgotten
  * while it is written.
  */
-static int get_revision(struct cmd *c, struct cairn_slice key, int64_t rev)
+static int get(struct cmd *c, struct cairn_slice key, int64_t rev)
 {
 	struct mvcc_pinned_row r = { 0 };
-	bool now = rev == 0;
-	int err;
+	int err = rev ? mvcc_pin(c->m, rev) : mvcc_pin_current(c->m, &rev);
 
-	do {
-		if (now)
-			rev = mvcc_current(c->m);
-		err = mvcc_pin(c->m, rev);
-		/* That the present was forgotten means there is a newer one. */
-	} while (now && err == CAIRN_EFORGOTTEN);
 	if (err)
 		return err;
 	err = mvcc_get(c->m, key, rev, &r);
+	/* A directory in the memory of a mount. */
+	if (!err && mvcc_is_plain(c->m) && r.row.attrs.type == MVCC_DIR)
+		err = CAIRN_NOT_FOUND;
 	if (!err)
 		err = cmd_value_write(c, &r.row, CMD_VALUE_BYTES);
 	mvcc_row_release(&r);
 	mvcc_unpin(c->m, rev);
-	return err;
-}
-
-static int get_plain(struct cmd *c, struct cairn_slice key)
-{
-	struct cairn_pinned v = { 0 };
-	struct mvcc_row row = { 0 };
-	int err = cairn_get(c->db, NULL, key, &v);
-
-	if (err)
-		return err;
-	row.value = v.value;
-	row.size = v.value.len;
-	err = cmd_value_write(c, &row, CMD_VALUE_BYTES);
-	cairn_pinned_release(&v);
 	return err;
 }
 
@@ -94,8 +75,7 @@ int cmd_get(struct cmd *c, int argc, char **argv)
 		return cmd_close(c, status);
 	err = cmd_key_read(&keys, argv[2], &key);
 	if (!err)
-		err = c->m ? get_revision(c, buf_slice(&key), rev)
-			   : get_plain(c, buf_slice(&key));
+		err = get(c, buf_slice(&key), rev);
 	buf_fini(&key);
 	status = err ? fail_get(c, err, argv[2]) : end_line(c, EXIT_YES);
 	return cmd_close(c, status);

@@ -46,6 +46,14 @@ static int check_empty(const char *dir)
 	return err;
 }
 
+static int make_plain(const char *dir, const struct cairn_options *o)
+{
+	struct cairn_db *db;
+	int err = cairn_open(dir, o, &db);
+
+	return err ? err : cairn_close(db);
+}
+
 static int make(struct cmd *c, const char *dir, bool plain)
 {
 	struct cairn_options *o = cairn_options_new();
@@ -58,8 +66,7 @@ static int make(struct cmd *c, const char *dir, bool plain)
 	if (!err)
 		err = cairn_options_set(o, "error_if_exists", "true");
 	if (!err)
-		err = plain ? cairn_open(dir, o, &c->db)
-			    : mvcc_open(dir, &mo, &c->m);
+		err = plain ? make_plain(dir, o) : mvcc_open(dir, &mo, &c->m);
 	cairn_options_free(o);
 	return err;
 }

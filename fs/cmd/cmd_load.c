@@ -24,13 +24,12 @@ static const struct cmd_usage usage = {
 	.max_args = 2,
 };
 
-/* Puts gathered for one commit, in a store of either kind. */
+/* Puts gathered for one commit. */
 struct load {
 	struct cmd *c;
 	int64_t batch;
-	struct cairn_write_options wo;
+	bool sync;
 	struct mvcc_txn *t;
-	struct cairn_batch *b;
 	struct keyset keys; /* of the pending ones */
 	int64_t pending;
 	size_t pending_bytes;
@@ -45,14 +44,10 @@ static int load_commit(struct load *l)
 	if (!l->pending)
 		return CAIRN_OK;
 	err = cmd_may_grow(l->c);
-	if (!err && l->t)
-		err = mvcc_txn_commit(l->t, l->wo.sync, NULL);
-	else if (!err)
-		err = cairn_write(l->c->db, &l->wo, l->b);
+	if (!err)
+		err = mvcc_txn_commit(l->t, l->sync, NULL);
 	if (err)
 		return err;
-	if (l->b)
-		cairn_batch_clear(l->b);
 	keyset_clear(&l->keys);
 	l->loaded += (uint64_t)l->pending;
 	l->pending = 0;
@@ -72,8 +67,7 @@ static int load_put(struct load *l, struct cairn_slice key,
 	if (!err && again)
 		err = keyset_add(&l->keys, key, &again);
 	if (!err)
-		err = l->t ? mvcc_txn_put(l->t, key, value, NULL)
-			   : cairn_batch_put(l->b, key, value);
+		err = mvcc_txn_put(l->t, key, value, NULL);
 	if (err)
 		return err;
 	l->pending++;
@@ -142,17 +136,13 @@ static int load_lines(struct load *l, FILE *in)
 static void load_fini(struct load *l)
 {
 	mvcc_txn_free(l->t);
-	cairn_batch_free(l->b);
 	keyset_fini(&l->keys);
 }
 
 static int load_init(struct load *l, struct cmd *c)
 {
 	l->c = c;
-	if (c->m)
-		return mvcc_txn_new(c->m, &l->t);
-	l->b = cairn_batch_new();
-	return l->b ? CAIRN_OK : error_nomem();
+	return mvcc_txn_new(c->m, &l->t);
 }
 
 int cmd_load(struct cmd *c, int argc, char **argv)
@@ -162,7 +152,7 @@ int cmd_load(struct cmd *c, int argc, char **argv)
 	const struct cmd_opt opts[] = {
 		{ "batch", 0, CMD_INT, &l.batch, "N",
 		  "keys committed together, as one revision (1000)" },
-		{ "sync", 0, CMD_FLAG, &l.wo.sync, NULL,
+		{ "sync", 0, CMD_FLAG, &l.sync, NULL,
 		  "each commit survives a power cut" },
 		{ "verbose", 'v', CMD_FLAG, &verbose, NULL,
 		  "print how many were loaded" },

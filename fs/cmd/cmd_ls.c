@@ -18,7 +18,7 @@ static int print_key(struct cmd *c, const struct cmd_key_opts *k, bool wide,
 	int err = CAIRN_OK;
 
 	buf_clear(line);
-	if (wide && c->m)
+	if (wide && !mvcc_is_plain(c->m))
 		err = buf_printf(line,
 				 "%12" PRIu64 " %10" PRId64 " %6" PRId64 " ",
 				 row->size, row->main, row->version);

@@ -26,42 +26,6 @@ struct put {
 	int64_t if_rev; /* -1: whatever it is */
 };
 
-/* The input, at most max bytes of it, into text. */
-static int read_input(struct cmd *c, struct buf *text, size_t max)
-{
-	size_t n = 0;
-
-	do {
-		int err = buf_reserve(text, PIECE);
-
-		if (!err)
-			err = cmd_read(c, text->data + text->len, PIECE, &n);
-		if (err)
-			return err;
-		text->len += n;
-		if (text->len > max)
-			return error_set(CAIRN_EINVAL,
-					 "the value is over %zu bytes", max);
-	} while (n > 0);
-	return CAIRN_OK;
-}
-
-static int put_plain(struct cmd *c, const struct put *p)
-{
-	struct cairn_write_options wo = { .sync = p->sync };
-	struct buf text = { 0 };
-	int err = CAIRN_OK;
-
-	if (!p->value)
-		err = read_input(c, &text, CAIRN_VALUE_MAX);
-	if (!err)
-		err = cairn_put(c->db, &wo, p->key,
-				p->value ? slice_str(p->value)
-					 : buf_slice(&text));
-	buf_fini(&text);
-	return err;
-}
-
 /* The input as a value of any size, without holding it. */
 static int fill_object(struct cmd *c, struct mvcc_object *o)
 {
@@ -84,7 +48,7 @@ static int fill_object(struct cmd *c, struct mvcc_object *o)
 	return err;
 }
 
-static int put_revision(struct cmd *c, const struct put *p)
+static int put(struct cmd *c, const struct put *p)
 {
 	struct mvcc_object *o = NULL;
 	struct mvcc_txn *t = NULL;
@@ -106,7 +70,7 @@ static int put_revision(struct cmd *c, const struct put *p)
 		err = cmd_may_grow(c);
 	if (!err)
 		err = mvcc_txn_commit(t, p->sync, &rev);
-	if (!err && p->verbose)
+	if (!err && p->verbose && !mvcc_is_plain(c->m))
 		err = cmd_printf(c, "%" PRId64 "\n", rev);
 	mvcc_txn_free(t);
 	mvcc_object_free(o);
@@ -143,7 +107,7 @@ int cmd_put(struct cmd *c, int argc, char **argv)
 	err = cmd_key_read(&keys, argv[2], &key);
 	p.key = buf_slice(&key);
 	if (!err)
-		err = c->m ? put_revision(c, &p) : put_plain(c, &p);
+		err = put(c, &p);
 	if (err)
 		status = cmd_fail_code(c, err, argv[2]);
 	buf_fini(&key);

@@ -96,63 +96,35 @@ void cmd_range_fini(struct cmd_range *r)
 	r->upper = slice_of(NULL, 0);
 }
 
-/* One of scan and it, by the kind of the store. */
 struct cmd_scan {
 	struct cmd *c;
 	struct mvcc_scan *scan;
-	struct cairn_iter *it;
-	bool started;
-	bool reverse;
 	int64_t left; /* keys to the limit; -1: none */
 };
-
-static int plain_scan(struct cmd *c, const struct cmd_range *r,
-		      struct cmd_scan *s)
-{
-	struct cairn_read_options ro = { 0 };
-
-	if (r->rev)
-		return error_set(CAIRN_EKIND,
-				 "%s: is a plain store, which keeps no "
-				 "revisions",
-				 c->dir);
-	if (r->lower.len)
-		ro.lower = buf_slice(&r->lower);
-	ro.upper = r->upper;
-	ro.no_fill_cache = true;
-	return cairn_iter_new(c->db, &ro, &s->it);
-}
 
 int cmd_scan_new(struct cmd *c, const struct cmd_range *r,
 		 struct cmd_scan **out)
 {
-	struct cmd_scan *s = calloc(1, sizeof(*s));
+	struct cmd_scan *s;
 	int err;
 
+	if (r->rev && mvcc_is_plain(c->m))
+		return error_set(CAIRN_EKIND,
+				 "%s: is a plain store, which keeps no "
+				 "revisions",
+				 c->dir);
+	s = calloc(1, sizeof(*s));
 	if (!s)
 		return error_nomem();
 	s->c = c;
-	s->reverse = r->reverse;
 	s->left = r->limit ? r->limit : -1;
-	if (c->m)
-		err = mvcc_scan_new(c->m, r->rev, buf_slice(&r->lower),
-				    r->upper, r->reverse, &s->scan);
-	else
-		err = plain_scan(c, r, s);
+	err = mvcc_scan_new(c->m, r->rev, buf_slice(&r->lower), r->upper,
+			    r->reverse, &s->scan);
 	if (err)
 		free(s);
 	else
 		*out = s;
 	return err;
-}
-
-static bool plain_step(struct cmd_scan *s)
-{
-	if (s->started)
-		return s->reverse ? cairn_iter_prev(s->it)
-				  : cairn_iter_next(s->it);
-	s->started = true;
-	return s->reverse ? cairn_iter_last(s->it) : cairn_iter_first(s->it);
 }
 
 int cmd_scan_next(struct cmd_scan *s, struct mvcc_row *row)
@@ -165,26 +137,17 @@ int cmd_scan_next(struct cmd_scan *s, struct mvcc_row *row)
 		return error_set(CAIRN_EABORTED, "interrupted");
 	if (s->left > 0)
 		s->left--;
-	if (s->scan)
-		return mvcc_scan_next(s->scan, row);
-	if (!plain_step(s)) {
-		err = cairn_iter_status(s->it);
-		return err ? err : CAIRN_NOT_FOUND;
-	}
-	*row = (struct mvcc_row){ .key = cairn_iter_key(s->it),
-				  .value = cairn_iter_value(s->it) };
-	row->size = row->value.len;
-	return CAIRN_OK;
+	do
+		err = mvcc_scan_next(s->scan, row);
+	while (!err && mvcc_is_plain(s->c->m) && row->attrs.type == MVCC_DIR);
+	return err;
 }
 
 void cmd_scan_free(struct cmd_scan *s)
 {
 	if (!s)
 		return;
-	if (s->scan)
-		mvcc_scan_free(s->scan);
-	if (s->it)
-		cairn_iter_free(s->it);
+	mvcc_scan_free(s->scan);
 	free(s);
 }
 

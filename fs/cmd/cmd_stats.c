@@ -89,7 +89,7 @@ int cmd_stats(struct cmd *c, int argc, char **argv)
 		return status;
 	if (cmd_open(c, argv[1], CMD_READ, &status))
 		return status;
-	err = stats_collect(c->m, c->db, c->dir, c->counters, &s);
+	err = stats_collect(c->m, c->dir, c->counters, &s);
 	if (err)
 		return cmd_close(c, cmd_fail_code(c, err, c->dir));
 	status = show(c, &s, json ? "json" : format, argv + 2, n - 1);

@@ -4,11 +4,6 @@
 
 #include "fs/cmd/cmd.h"
 
-static struct cairn_db *engine_of(struct cmd *c)
-{
-	return c->m ? mvcc_db(c->m) : c->db;
-}
-
 int cmd_flush(struct cmd *c, int argc, char **argv)
 {
 	static const struct cmd_usage usage = {
@@ -25,7 +20,7 @@ int cmd_flush(struct cmd *c, int argc, char **argv)
 		return status;
 	if (cmd_open(c, argv[1], CMD_WRITE, &status))
 		return status;
-	err = cairn_flush(engine_of(c), true);
+	err = cairn_flush(mvcc_db(c->m), true);
 	if (err)
 		status = cmd_fail_code(c, err, c->dir);
 	return cmd_close(c, status);
@@ -49,7 +44,7 @@ int cmd_compact(struct cmd *c, int argc, char **argv)
 		return status;
 	if (cmd_open(c, argv[1], CMD_WRITE, &status))
 		return status;
-	err = cairn_compact_range(engine_of(c), all, all, c->cancel);
+	err = cairn_compact_range(mvcc_db(c->m), all, all, c->cancel);
 	if (err)
 		status = cmd_fail_code(c, err, c->dir);
 	return cmd_close(c, status);

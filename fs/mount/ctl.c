@@ -15,6 +15,17 @@
 /* How old numbers may be when only sizes are asked for. */
 #define FRESH_US 1000000u
 
+static const char readme_plain[] =
+	"keys/     every key as a file:           echo 1 >keys/a/b; cat "
+	"keys/a/b\n"
+	"levels/   the store's levels and tables: cat levels/summary\n"
+	"stats/    what the store is doing:       watch -n1 cat stats/summary\n"
+	"ctl/      commands, done on return:      echo >ctl/compact\n"
+	"A plain store: the keys are those of its tables. It keeps no "
+	"revisions,\n"
+	"modes, owners and times; a directory without keys lasts until it is "
+	"unmounted.\n";
+
 static const char readme[] =
 	"keys/     every key as a file:           echo 1 >keys/a/b; cat "
 	"keys/a/b\n"
@@ -376,7 +387,7 @@ static int look_recently(struct ctl *c)
 	if (c->recent_us)
 		stats_fini(&c->recent);
 	c->recent_us = 0;
-	err = stats_collect(c->m, NULL, c->dir, c->counters, &c->recent);
+	err = stats_collect(c->m, c->dir, c->counters, &c->recent);
 	if (!err)
 		c->recent_us = now;
 	return err;
@@ -388,9 +399,11 @@ int ctl_render(struct ctl *c, struct cairn_slice path, bool fresh,
 	struct stats s;
 	int err;
 
-	if (is(path, "README"))
-		return errmap_errno(
-			buf_append(out, readme, sizeof(readme) - 1));
+	if (is(path, "README")) {
+		const char *text = mvcc_is_plain(c->m) ? readme_plain : readme;
+
+		return errmap_errno(buf_append(out, text, strlen(text)));
+	}
 	if (!fresh) {
 		mutex_lock(&c->mu);
 		err = look_recently(c);
@@ -399,7 +412,7 @@ int ctl_render(struct ctl *c, struct cairn_slice path, bool fresh,
 		mutex_unlock(&c->mu);
 		return errmap_errno(err);
 	}
-	err = stats_collect(c->m, NULL, c->dir, c->counters, &s);
+	err = stats_collect(c->m, c->dir, c->counters, &s);
 	if (err)
 		return errmap_errno(err);
 	err = render(c, &s, path, out);

@@ -238,8 +238,8 @@ static int take_snapshot(struct dir *d)
 	if (err)
 		return err;
 	/* Created first: what is committed in between is seen below. */
-	rev = d->i->rev ? d->i->rev : mvcc_current(d->t->m);
-	err = mvcc_pin(d->t->m, rev);
+	rev = d->i->rev;
+	err = rev ? mvcc_pin(d->t->m, rev) : mvcc_pin_current(d->t->m, &rev);
 	if (err)
 		return err;
 	if (d->rev)
@@ -474,7 +474,7 @@ static int make_value(struct dir *d)
 	d->from_created = false;
 	d->from_walk = false;
 	if (d->i->kind != INODE_DIR || key.len != d->where.dir_len ||
-	    key.len < 2)
+	    key.len <= mvcc_key_min(d->t->m))
 		return CAIRN_OK;
 	key.len--;
 	err = mvcc_get(d->t->m, key, d->rev, &row);

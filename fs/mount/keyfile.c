@@ -517,6 +517,11 @@ static int detach(struct keyfile *kf)
 	return CAIRN_OK;
 }
 
+static int too_large(void)
+{
+	return error_set(CAIRN_EINVAL, "over the largest file size");
+}
+
 /* An object to write to, with the bytes of now; kf being busy. */
 static int need_object(struct keyfile *kf)
 {
@@ -535,6 +540,9 @@ static int need_object(struct keyfile *kf)
 		err = load_row(kf);
 		if (kf->unlinked)
 			return need_object(kf);
+		if (!err && kf->ks->o.whole_values &&
+		    kf->row->r.row.size > kf->ks->o.value_max)
+			return too_large();
 		if (!err)
 			err = mvcc_object_open(kf->ks->m, &kf->row->r.row,
 					       &kf->obj);
@@ -565,7 +573,8 @@ static int commit_busy(struct keyfile *kf, bool sync, bool *gone);
  * committed, make it a value of its own, whose parts can leave memory. */
 static int relieve(struct keyfile *kf, bool *gone)
 {
-	if (kf->ks->dirty_bytes <= kf->ks->o.dirty_max || !kf->counted)
+	if (kf->ks->dirty_bytes <= kf->ks->o.dirty_max || !kf->counted ||
+	    kf->ks->o.whole_values)
 		return CAIRN_OK;
 	if (kf->unlinked)
 		return kf->counted > DETACH_MIN ? detach(kf) : CAIRN_OK;
@@ -583,7 +592,7 @@ static int write_busy(struct keyfile *kf, uint64_t off, bool append,
 	if (append)
 		off = mvcc_object_size(kf->obj);
 	if (off > ks->o.value_max || len > ks->o.value_max - off)
-		return error_set(CAIRN_EINVAL, "over the largest file size");
+		return too_large();
 	wait_begin(ks);
 	err = mvcc_object_write(kf->obj, off, data, len);
 	wait_end(ks);
@@ -595,6 +604,24 @@ static int write_busy(struct keyfile *kf, uint64_t off, bool append,
 	return relieve(kf, gone);
 }
 
+static void commit_others(struct keyfiles *ks, const struct keyfile *kf);
+
+/* Whether more bytes can be held, after others were committed. */
+static int make_room(struct keyfile *kf, uint64_t more)
+{
+	struct keyfiles *ks = kf->ks;
+
+	if (!ks->o.whole_values || ks->dirty_bytes + more <= ks->o.dirty_max)
+		return CAIRN_OK;
+	commit_others(ks, kf);
+	if (ks->dirty_bytes + more <= ks->o.dirty_max)
+		return CAIRN_OK;
+	return error_set(CAIRN_ENOSPC,
+			 "%zu bytes of open files are in memory, of %zu that "
+			 "memory= allows",
+			 (size_t)ks->dirty_bytes, ks->o.dirty_max);
+}
+
 int keyfile_write(struct keyfile *kf, uint64_t off, bool append,
 		  const void *data, size_t len, uint64_t *at)
 {
@@ -602,6 +629,8 @@ int keyfile_write(struct keyfile *kf, uint64_t off, bool append,
 	bool gone = false;
 	int err = h->may_grow ? h->may_grow(h->ctx) : CAIRN_OK;
 
+	if (!err)
+		err = make_room(kf, len);
 	if (err)
 		return err;
 	enter(kf);
@@ -628,10 +657,17 @@ static int empty_busy(struct keyfile *kf)
 
 static int resize(struct keyfile *kf, uint64_t size, bool only_up)
 {
+	uint64_t now;
 	int err;
 
 	if (size > kf->ks->o.value_max)
-		return error_set(CAIRN_EINVAL, "over the largest file size");
+		return too_large();
+	mutex_lock(&kf->mu);
+	now = kf->st.size;
+	mutex_unlock(&kf->mu);
+	err = make_room(kf, size > now ? size - now : 0);
+	if (err)
+		return err;
 	enter(kf);
 	if (size == 0 && !only_up) {
 		err = empty_busy(kf);
@@ -1135,24 +1171,63 @@ bool keyfiles_tick(struct keyfiles *ks, uint64_t now_us)
 	return more;
 }
 
-int keyfiles_commit_all(struct keyfiles *ks, bool sync)
+/* All that are dirty, each with a reference; NULL without memory. */
+static struct keyfile **list_dirty(struct keyfiles *ks, size_t *n)
 {
-	struct keyfile **all = NULL;
-	size_t n = 0, cap = 0;
-	int err = CAIRN_OK, e;
+	struct keyfile **all;
+	size_t cap = 0;
 
+	*n = 0;
 	mutex_lock(&ks->mu);
 	list_for_each (pos, &ks->dirty)
 		cap++;
 	all = calloc(cap + 1, sizeof(struct keyfile *));
 	if (all)
 		list_for_each (pos, &ks->dirty) {
-			all[n] = list_entry(pos, struct keyfile, node);
-			keyfile_ref(all[n++]);
+			all[*n] = list_entry(pos, struct keyfile, node);
+			keyfile_ref(all[(*n)++]);
 		}
-	else
-		err = error_nomem();
 	mutex_unlock(&ks->mu);
+	return all;
+}
+
+/* kf was entered, and is left: commit it, unless it is only made or cut. */
+static void commit_written(struct keyfile *kf)
+{
+	bool gone = false, written;
+	int err = CAIRN_OK;
+
+	mutex_lock(&kf->mu);
+	written = kf->written;
+	mutex_unlock(&kf->mu);
+	if (written)
+		err = commit_busy(kf, false, &gone);
+	(void)err; /* told to whoever closes it */
+	leave(kf);
+	if (gone)
+		let_go(kf);
+}
+
+/* Make room in memory: one that is being used stays as it is. */
+static void commit_others(struct keyfiles *ks, const struct keyfile *kf)
+{
+	size_t n;
+	struct keyfile **all = list_dirty(ks, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		if (all[i] != kf && try_enter(all[i]))
+			commit_written(all[i]);
+		keyfile_unref(all[i]);
+	}
+	free(all);
+}
+
+int keyfiles_commit_all(struct keyfiles *ks, bool sync)
+{
+	size_t n;
+	struct keyfile **all = list_dirty(ks, &n);
+	int err = all ? CAIRN_OK : error_nomem(), e;
+
 	for (size_t i = 0; i < n; i++) {
 		e = keyfile_commit(all[i], false);
 		if (e && !err)

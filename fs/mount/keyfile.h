@@ -45,6 +45,13 @@ struct keyfiles_options {
 	uint64_t attrs_us;  /* the same for attributes alone */
 	size_t dirty_max;   /* bytes in memory, of all files together */
 	uint64_t value_max; /* the largest file */
+	/*
+	 * Values are in memory until they are committed, and a commit writes
+	 * all of one. So a file is not committed for being large, but when
+	 * there is no room for its bytes the others are, and CAIRN_ENOSPC is
+	 * the answer when that does not help.
+	 */
+	bool whole_values;
 	bool sync;          /* every commit waits for the disk */
 	const void *origin; /* of our transactions */
 	struct keyfile_hooks hooks;
@@ -132,6 +139,8 @@ enum {
 	KEYFILE_UID = 2,
 	KEYFILE_GID = 4,
 	KEYFILE_MTIME = 8,
+	/* With MTIME: it is that of now, as a write would set it. */
+	KEYFILE_TOUCH = 16,
 };
 /* Set the attributes in mask from st. */
 void keyfile_set_attrs(struct keyfile *kf, unsigned mask,

@@ -112,6 +112,7 @@ struct memory_split memory_split(uint64_t total)
 	s.write_buffer = within(total / 16, 512u << 10, 64u << 20);
 	s.row_cache = within(total / 32, 256u << 10, 16u << 20);
 	s.dirty = within(total / 32, 1u << 20, 16u << 20);
+	s.whole = within(total / 16, 1u << 20, 1u << 30);
 	s.block_cache =
 		total - rest - s.row_cache - WRITE_BUFFERS * s.write_buffer;
 	return s;

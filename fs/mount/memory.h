@@ -27,6 +27,10 @@ struct memory_split {
 	/* What open files may hold before they are committed. A commit makes
 	 * several copies of it (batch, log, memtable), so it is small. */
 	uint64_t dirty;
+	/* Instead of the two above in a plain store, whose values are not cut
+	 * into chunks: what open files may hold, and the largest value by
+	 * default. A commit takes as much again. */
+	uint64_t whole;
 };
 struct memory_split memory_split(uint64_t total);
 

@@ -341,8 +341,17 @@ static int start(struct mount *mt, void (*ended)(void *ctx), void *ctx)
 	return err ? err : see_answer(mt);
 }
 
-static struct fs_options fs_options_of(const struct mount_options *o)
+static struct fs_options fs_options_of(struct mvcc *m,
+				       const struct mount_options *o)
 {
+	struct memory_split split = memory_split(mount_options_memory(o));
+	uint64_t value_max = mvcc_value_max(m), dirty = split.dirty;
+	bool plain = mvcc_is_plain(m);
+
+	if (value_max > o->max_value)
+		value_max = o->max_value;
+	if (plain)
+		dirty = split.whole > value_max ? split.whole : value_max;
 	return (struct fs_options){
 		.uid = (uid_t)o->uid,
 		.gid = (gid_t)o->gid,
@@ -351,9 +360,9 @@ static struct fs_options fs_options_of(const struct mount_options *o)
 		.slow_us = o->slow_us,
 		.quota = o->quota,
 		.commit_us = o->commit_us,
-		.dirty_max =
-			(size_t)memory_split(mount_options_memory(o)).dirty,
-		.value_max = o->max_value,
+		.dirty_max = (size_t)dirty,
+		.value_max = value_max,
+		.whole_values = plain,
 		.sync = o->sync_always,
 	};
 }
@@ -362,7 +371,7 @@ int mount_open(struct mvcc *m, const char *dir, const char *mnt,
 	       const struct mount_options *o, void (*ended)(void *ctx),
 	       void *ctx, struct mount **out)
 {
-	struct fs_options fo = fs_options_of(o);
+	struct fs_options fo = fs_options_of(m, o);
 	struct mount *mt = calloc(1, sizeof(*mt));
 	int err, e;
 

@@ -25,6 +25,8 @@ enum kind {
 	IGNORE,  /* passed by mount(8), autofs, systemd: means nothing here */
 };
 
+#define VALUE_DEFAULT (UINT64_C(1) << 40)
+
 #define AT(field) offsetof(struct mount_options, field)
 
 static const struct spec {
@@ -47,7 +49,7 @@ static const struct spec {
 	{ "allow_other", FLAG, AT(allow_other), 0, 0 },
 	{ "threads", NUMBER, AT(threads), 1, 256 },
 	{ "slow", TIME, AT(slow_us), 1, 86400 * SECOND },
-	{ "max_value", SIZE, AT(max_value), 1, UINT64_C(1) << 40 },
+	{ "max_value", SIZE, AT(max_value), 1, VALUE_DEFAULT },
 	{ "nonempty", FLAG, AT(nonempty), 0, 0 },
 	{ "debug", FLAG, AT(debug), 0, 0 },
 	{ "noexec", FLAG, AT(noexec), 0, 0 },
@@ -77,7 +79,7 @@ void mount_options_init(struct mount_options *o)
 	*o = (struct mount_options){
 		.commit_us = 5 * SECOND,
 		.slow_us = SECOND / 10,
-		.max_value = UINT64_C(1) << 40,
+		.max_value = VALUE_DEFAULT,
 		.uid = getuid(),
 		.gid = getgid(),
 		.umask = 022,
@@ -377,6 +379,14 @@ uint64_t mount_options_memory(const struct mount_options *o)
 	uint64_t memory = o->memory ? o->memory : memory_allowed() / 4;
 
 	return memory < MEMORY_MIN ? MEMORY_MIN : memory;
+}
+
+uint64_t mount_options_plain_value(const struct mount_options *o)
+{
+	if (o->max_value != VALUE_DEFAULT)
+		return o->max_value < CAIRN_VALUE_MAX ? o->max_value
+						      : CAIRN_VALUE_MAX;
+	return memory_split(mount_options_memory(o)).whole;
 }
 
 int mount_options_apply(const struct mount_options *o,

@@ -47,6 +47,10 @@ MUST_CHECK int mount_options_parse(struct mount_options *o, const char *text);
 /* memory=, or what it is by default. */
 uint64_t mount_options_memory(const struct mount_options *o);
 
+/* The largest value to be written to a plain store: max_value=, or what memory=
+ * allows. */
+uint64_t mount_options_plain_value(const struct mount_options *o);
+
 /*
  * Give engine options their values: the shares of memory, then those named in
  * -o. *row_cache is mvcc_options.row_cache_bytes.

@@ -331,6 +331,8 @@ static int set_attr(struct fs *fs, struct inode *i, const struct stat *attr,
 	}
 	if (what & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW)) {
 		mask |= KEYFILE_MTIME;
+		if (what & FUSE_SET_ATTR_MTIME_NOW)
+			mask |= KEYFILE_TOUCH;
 		set.mtime_ns =
 			to_ns(what & FUSE_SET_ATTR_MTIME_NOW ? wall_now()
 							     : attr->st_mtim);
@@ -455,11 +457,13 @@ static int lookup_virtual(struct fs *fs, struct inode *dir,
 	if (name.len > NAME_LEN_MAX)
 		return ENAMETOOLONG;
 	if (dir == fs->root) {
+		bool past = !mvcc_is_plain(fs->m);
+
 		if (slice_eq(name, slice_str("keys")))
 			id.kind = INODE_DIR;
-		else if (slice_eq(name, slice_str("revs")))
+		else if (past && slice_eq(name, slice_str("revs")))
 			id.kind = INODE_REVS;
-		else if (slice_eq(name, slice_str("history")))
+		else if (past && slice_eq(name, slice_str("history")))
 			id.kind = INODE_HIST_DIR;
 	}
 	id.id = slice_str("");
@@ -847,6 +851,7 @@ static int init_parts(struct fs *fs)
 		.attrs_us = 500000,
 		.dirty_max = fs->o.dirty_max,
 		.value_max = fs->o.value_max,
+		.whole_values = fs->o.whole_values,
 		.sync = fs->o.sync,
 		.origin = fs,
 		.hooks = { .ctx = fs,

@@ -28,8 +28,9 @@ struct fs_options {
 	uint64_t quota;   /* bytes; 0: none */
 	uint64_t commit_us;
 	uint64_t value_max;
-	size_t dirty_max; /* bytes of open files in memory */
-	bool sync;        /* commits wait for the disk */
+	size_t dirty_max;  /* bytes of open files in memory */
+	bool sync;         /* commits wait for the disk */
+	bool whole_values; /* see keyfile.h */
 };
 
 /*

@@ -24,6 +24,7 @@ static int list_names(struct fs *fs, struct inode *i, struct buf *out)
 {
 	static const char *const keyed[] = { "keys", "revs", "history" };
 	static const char *const revs[] = { "latest", "oldest" };
+	size_t n_keyed = mvcc_is_plain(fs->m) ? 1 : 3;
 	int err = 0;
 
 	if (i->kind == INODE_HIST_KEY)
@@ -34,7 +35,7 @@ static int list_names(struct fs *fs, struct inode *i, struct buf *out)
 				buf_append_lp(out, slice_str(revs[n])));
 		return err;
 	}
-	for (size_t n = 0; n < 3 && !err && i == fs->root; n++)
+	for (size_t n = 0; n < n_keyed && !err && i == fs->root; n++)
 		err = errmap_errno(buf_append_lp(out, slice_str(keyed[n])));
 	return err ? err : ctl_list(fs->ctl, i->id, out);
 }

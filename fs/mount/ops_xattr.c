@@ -33,9 +33,10 @@ static int row_of(struct fs *fs, struct inode *i, struct rowref **out)
 	if (i->kind != INODE_FILE && i->kind != INODE_DIR)
 		return ENODATA;
 	err = inode_copy_id(fs->inodes, i, &w);
-	if (!err)
-		err = w.id.len ? rowref_get(fs->m, w.id, i->rev, out)
-			       : CAIRN_NOT_FOUND;
+	if (!err && (i->kind == INODE_FILE || w.id.len))
+		err = rowref_get(fs->m, w.id, i->rev, out);
+	else if (!err)
+		err = CAIRN_NOT_FOUND;
 	inode_where_fini(&w);
 	return err == CAIRN_NOT_FOUND ? ENODATA : errmap_errno(err);
 }
@@ -67,8 +68,9 @@ static int get_about(struct fs *fs, struct inode *i, const char *name,
 		return get_key(fs, i, out);
 	if (!strcmp(name, "error") && i == fs->root)
 		return ctl_error_text(fs->ctl, out);
-	if (strcmp(name, "rev") && strcmp(name, "create_rev") &&
-	    strcmp(name, "version"))
+	if (mvcc_is_plain(fs->m) ||
+	    (strcmp(name, "rev") && strcmp(name, "create_rev") &&
+	     strcmp(name, "version")))
 		return ENODATA;
 	err = row_of(fs, i, &r);
 	if (err)
@@ -188,7 +190,7 @@ static int may_set(struct fs *fs, struct inode *i, const char *name)
 	if (err)
 		return err;
 	/* An ACL kept as mere bytes would take the place of the mode. */
-	if (!has_prefix(name, USER_PREFIX))
+	if (!has_prefix(name, USER_PREFIX) || mvcc_is_plain(fs->m))
 		return EOPNOTSUPP;
 	return has_prefix(name, CAIRN_PREFIX) ? EPERM : 0;
 }

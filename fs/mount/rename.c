@@ -63,12 +63,13 @@ static int grow(void **array, size_t size, size_t n, size_t *cap)
 }
 
 /* from with its first `skip` bytes replaced by head. */
-static int replace_head(struct cairn_slice from, size_t skip,
-			struct cairn_slice head, struct cairn_slice *out)
+static int replace_head(const struct renaming *r, struct cairn_slice from,
+			size_t skip, struct cairn_slice head,
+			struct cairn_slice *out)
 {
 	struct buf b = { 0 };
 
-	if (head.len + from.len - skip > MVCC_KEY_MAX)
+	if (head.len + from.len - skip > mvcc_key_max(r->t->m))
 		return ENAMETOOLONG;
 	if (buf_reserve(&b, head.len + from.len - skip + 1) ||
 	    buf_append(&b, head.data, head.len) ||
@@ -90,7 +91,7 @@ static int add_move(struct renaming *r, struct cairn_slice from, size_t skip,
 		return err;
 	if (r->n >= TREE_RENAME_KEYS_MAX)
 		return EXDEV;
-	err = replace_head(from, skip, head, &m.to);
+	err = replace_head(r, from, skip, head, &m.to);
 	if (!err)
 		err = errmap_errno(slice_dup(from, &m.from));
 	if (!err)
@@ -224,9 +225,9 @@ static int add_follow(struct renaming *r, struct inode *i, size_t skip,
 	if (!err)
 		err = errmap_errno(inode_copy_id(r->t->inodes, i, &w));
 	if (!err)
-		err = replace_head(w.id, skip, head, &f.id);
+		err = replace_head(r, w.id, skip, head, &f.id);
 	if (!err)
-		err = replace_head(w.id, skip, head, &f.key);
+		err = replace_head(r, w.id, skip, head, &f.key);
 	if (!err && i->kind == INODE_DIR)
 		f.dir_len = w.dir_len - skip + head.len;
 	inode_where_fini(&w);
@@ -343,12 +344,12 @@ static bool lies_in(const struct side *a, const struct side *b)
 	       slice_starts_with(buf_slice(&a->g.key), buf_slice(&b->prefix));
 }
 
-static int check(const struct side *a, const struct side *b,
-		 enum tree_rename_how how)
+static int check(const struct tree *t, const struct side *a,
+		 const struct side *b, enum tree_rename_how how)
 {
 	if (!exists(a) || b->g.dir_gone)
 		return ENOENT;
-	if (!a->is_dir && b->g.key.len == 0)
+	if (!a->is_dir && b->g.key.len < mvcc_key_min(t->m))
 		return b->is_dir ? EISDIR : EINVAL; /* no empty key */
 	if (how == TREE_RENAME_NOREPLACE && exists(b))
 		return EEXIST;
@@ -505,7 +506,7 @@ int tree_rename(struct tree *t, struct inode *dir, struct cairn_slice name,
 	if (!err)
 		err = look(t, to_dir, to_name, &b);
 	if (!err)
-		err = check(&a, &b, how);
+		err = check(t, &a, &b, how);
 	if (!err)
 		err = do_rename(t, &a, &b, how);
 	if (!err) {

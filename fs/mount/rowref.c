@@ -32,13 +32,13 @@ int rowref_get(struct mvcc *m, struct cairn_slice key, int64_t rev,
 
 int rowref_keep(struct rowref *r)
 {
-	int64_t now = mvcc_current(r->m);
+	int64_t now;
 	int err;
 
 	/* A value within the row needs no pin: the row has its bytes. */
 	if (r->pinned || !r->r.row.object)
 		return CAIRN_OK;
-	err = mvcc_pin(r->m, now);
+	err = mvcc_pin_current(r->m, &now);
 	if (!err)
 		r->pinned = now;
 	return err;

@@ -228,14 +228,17 @@ static struct keyfile_stat made_by(const struct tree *t, enum mvcc_type type,
 	struct keyfile_stat st = { .type = type };
 	mode_t mode = by->mode & 07777;
 
+	st.mtime_ns = wall_ns();
+	st.ctime_ns = st.mtime_ns;
+	/* Like file systems that have no owners: shown as everything is. */
+	if (mvcc_is_plain(t->m))
+		return st;
 	st.has_mode = type != MVCC_SYMLINK && mode != default_mode(t, type);
 	st.mode = st.has_mode ? mode : 0;
 	st.has_uid = by->uid != t->o.uid;
 	st.uid = st.has_uid ? by->uid : 0;
 	st.has_gid = by->gid != t->o.gid;
 	st.gid = st.has_gid ? by->gid : 0;
-	st.mtime_ns = wall_ns();
-	st.ctime_ns = st.mtime_ns;
 	return st;
 }
 
@@ -256,8 +259,9 @@ static struct mvcc_attrs to_attrs(const struct keyfile_stat *st)
 
 /* --------------------------------------------------------------- targets */
 
-static int fill_target(const struct inode_where *dir, enum name_kind kind,
-		       const struct name_bytes *b, struct tree_target *g)
+static int fill_target(struct tree *t, const struct inode_where *dir,
+		       enum name_kind kind, const struct name_bytes *b,
+		       struct tree_target *g)
 {
 	struct cairn_slice id = dir->id;
 
@@ -265,9 +269,9 @@ static int fill_target(const struct inode_where *dir, enum name_kind kind,
 	g->dir_len = dir->dir_len;
 	g->dir_gone = dir->gone;
 	if (kind == NAME_VALUE) {
-		/* The key of the directory itself: not inside a cut, and the
-		 * empty key does not exist. */
-		if (id.len != dir->dir_len || id.len < 2)
+		/* The key of the directory itself: not inside a cut, and no
+		 * empty key where there can be none. */
+		if (id.len != dir->dir_len || id.len <= mvcc_key_min(t->m))
 			return EINVAL;
 		id.len--;
 		while (g->dir_len &&
@@ -275,7 +279,7 @@ static int fill_target(const struct inode_where *dir, enum name_kind kind,
 			g->dir_len--;
 		return errmap_errno(buf_append(&g->key, id.data, id.len));
 	}
-	if (id.len + b->len > MVCC_KEY_MAX)
+	if (id.len + b->len > mvcc_key_max(t->m))
 		return ENAMETOOLONG;
 	if (buf_append(&g->key, id.data, id.len) ||
 	    buf_append(&g->key, b->bytes, b->len))
@@ -302,7 +306,7 @@ int tree_target(struct tree *t, struct inode *dir, struct cairn_slice name,
 	err = errmap_errno(inode_copy_id(t->inodes, dir, &w));
 	if (err)
 		return err;
-	err = fill_target(&w, kind, &b, out);
+	err = fill_target(t, &w, kind, &b, out);
 	inode_where_fini(&w);
 	if (err)
 		tree_target_fini(out);
@@ -344,22 +348,6 @@ static int find_cut(struct tree *t, int64_t rev, const struct tree_target *g,
 	return err;
 }
 
-/* "%" at the top: there is no empty key, but keys that begin with '/'. */
-static int find_nameless(struct tree *t, int64_t rev, struct tree_found *out)
-{
-	struct cairn_slice key = slice_str("/");
-	int err = mvcc_any(t->m, rev, key, slice_of(NULL, 0));
-
-	if (err)
-		return err;
-	out->dir = true;
-	err = stat_of_key(t, key, rev, &out->dir_st);
-	out->has_record = !err && out->dir_st.type == MVCC_DIR;
-	if (!out->has_record)
-		out->dir_st = tree_plain_dir(t);
-	return err == CAIRN_NOT_FOUND ? CAIRN_OK : err;
-}
-
 static int find_committed(struct tree *t, int64_t rev,
 			  const struct tree_target *g, struct tree_found *out)
 {
@@ -372,8 +360,6 @@ static int find_committed(struct tree *t, int64_t rev,
 		out->file = !err;
 		return err;
 	}
-	if (g->key.len == 0)
-		return find_nameless(t, rev, out);
 	err = mvcc_lookup(t->m, rev, tree_target_dir(g), tree_target_part(g),
 			  &e, &a, &b);
 	if (!err) {
@@ -602,6 +588,50 @@ static void set_top(struct tree *t, unsigned mask,
 	tree_unlock(t);
 }
 
+/*
+ * A plain store has no place for attributes: 0 when what is asked for is what
+ * there is, or what a write would do as well.
+ */
+static int may_set_plain(struct tree *t, struct inode *i, unsigned mask,
+			 const struct keyfile_stat *st)
+{
+	struct stat now;
+	int err = tree_getattr(t, i, &now);
+
+	if (err)
+		return err;
+	if ((mask & KEYFILE_MODE && st->mode != (now.st_mode & 07777)) ||
+	    (mask & KEYFILE_UID && st->uid != now.st_uid) ||
+	    (mask & KEYFILE_GID && st->gid != now.st_gid))
+		return EPERM;
+	if (mask & KEYFILE_MTIME && !(mask & KEYFILE_TOUCH) &&
+	    st->mtime_ns != (int64_t)now.st_mtim.tv_sec * 1000000000 +
+				    now.st_mtim.tv_nsec)
+		return EPERM;
+	return 0;
+}
+
+static int set_plain(struct tree *t, struct inode *i, unsigned mask,
+		     const struct keyfile_stat *st)
+{
+	struct keyfile *kf;
+	int err = may_set_plain(t, i, mask, st);
+
+	if (err || !(mask & KEYFILE_TOUCH))
+		return err;
+	if (i->kind == INODE_DIR) {
+		tree_touch(i);
+		return 0;
+	}
+	err = tree_file(t, i, &kf);
+	if (err)
+		return err;
+	keyfile_set_attrs(kf, KEYFILE_MTIME, st);
+	keyfile_unref(kf);
+	inode_drop_file(t->inodes, i);
+	return 0;
+}
+
 int tree_set_attrs(struct tree *t, struct inode *i, unsigned mask,
 		   const struct keyfile_stat *st)
 {
@@ -611,6 +641,8 @@ int tree_set_attrs(struct tree *t, struct inode *i, unsigned mask,
 	bool top;
 	int err;
 
+	if (mvcc_is_plain(t->m))
+		return set_plain(t, i, mask, st);
 	/* A time given counts more than one seen. */
 	if (i->kind == INODE_DIR && mask & KEYFILE_MTIME)
 		atomic_store_explicit(&i->changed_ns, 0, memory_order_relaxed);
@@ -811,7 +843,7 @@ int tree_create(struct tree *t, struct inode *dir, struct cairn_slice name,
 		return err;
 	tree_lock(t);
 	err = g.kind == NAME_CUT ? EINVAL : tree_find(t, 0, &g, &f);
-	if (!err && g.key.len == 0 && !f.dir)
+	if (!err && g.key.len < mvcc_key_min(t->m) && !f.dir)
 		err = EINVAL;
 	if (!err && g.dir_gone)
 		err = ENOENT;
@@ -858,7 +890,7 @@ static int make_key(struct tree *t, struct inode *dir, struct cairn_slice name,
 		return err;
 	tree_lock(t);
 	if (g.kind == NAME_CUT || (is_dir && g.kind == NAME_VALUE) ||
-	    (!is_dir && g.key.len == 0))
+	    (!is_dir && g.key.len < mvcc_key_min(t->m)))
 		err = EINVAL;
 	else
 		err = tree_find(t, 0, &g, &f);
@@ -867,7 +899,7 @@ static int make_key(struct tree *t, struct inode *dir, struct cairn_slice name,
 	if (!err && g.dir_gone)
 		err = ENOENT;
 	if (!err && is_dir)
-		err = g.key.len == MVCC_KEY_MAX
+		err = g.key.len == mvcc_key_max(t->m)
 			      ? ENAMETOOLONG
 			      : errmap_errno(buf_append(&g.key, "/", 1));
 	if (!err)
@@ -892,6 +924,8 @@ int tree_symlink(struct tree *t, struct inode *dir, struct cairn_slice name,
 {
 	struct keyfile_stat st = made_by(t, MVCC_SYMLINK, by);
 
+	if (mvcc_is_plain(t->m))
+		return EPERM;
 	if (target.len > LINK_MAX_LEN)
 		return ENAMETOOLONG;
 	return make_key(t, dir, name, target, &st);

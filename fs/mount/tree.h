@@ -97,7 +97,10 @@ int tree_rename(struct tree *t, struct inode *dir, struct cairn_slice name,
 		struct inode *to_dir, struct cairn_slice to_name,
 		enum tree_rename_how how);
 
-/* Set what mask (KEYFILE_*) names from st; the has_ fields are found here. */
+/*
+ * Set what mask (KEYFILE_*) names from st; the has_ fields are found here.
+ * EPERM when a plain store would have to keep it.
+ */
 int tree_set_attrs(struct tree *t, struct inode *i, unsigned mask,
 		   const struct keyfile_stat *st);
 

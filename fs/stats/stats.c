@@ -45,15 +45,13 @@ static uint64_t age_us(uint64_t then_us)
 	return then_us && now_us > then_us ? now_us - then_us : 0;
 }
 
-int stats_collect(struct mvcc *m, struct cairn_db *db, const char *dir,
+int stats_collect(struct mvcc *m, const char *dir,
 		  const struct stats_fs_counters *counters, struct stats *out)
 {
-	struct stats s = { .dir = dir, .revisions = m != NULL };
+	struct stats s = { .dir = dir, .revisions = !mvcc_is_plain(m) };
+	struct cairn_db *db = mvcc_db(m);
 
-	if (m) {
-		db = mvcc_db(m);
-		mvcc_metrics_get(m, &s.mvcc);
-	}
+	mvcc_metrics_get(m, &s.mvcc);
 	s.jobs = calloc(JOBS_MAX, sizeof(*s.jobs));
 	if (!s.jobs)
 		return error_nomem();

@@ -59,11 +59,8 @@ struct stats {
 	size_t n_jobs;
 };
 
-/*
- * Of a revision store (m, db NULL) or of a plain one (m NULL, db). counters may
- * be NULL. CAIRN_ENOMEM.
- */
-int stats_collect(struct mvcc *m, struct cairn_db *db, const char *dir,
+/* Of a store of either kind. counters may be NULL. CAIRN_ENOMEM. */
+int stats_collect(struct mvcc *m, const char *dir,
 		  const struct stats_fs_counters *counters, struct stats *out);
 void stats_fini(struct stats *s);
 
