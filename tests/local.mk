@@ -269,10 +269,12 @@ EXTRA_DIST += tests/compat/mount_ldb_test.sh
 # On the built program.
 dist_check_SCRIPTS += \
 	tests/fs/cli_test.sh \
-	tests/fs/mount_test.sh
+	tests/fs/mount_test.sh \
+	tests/fs/plain_test.sh
 TESTS += \
 	tests/fs/cli_test.sh \
-	tests/fs/mount_test.sh
+	tests/fs/mount_test.sh \
+	tests/fs/plain_test.sh
 
 AM_TESTS_ENVIRONMENT = CAIRN=$(abs_top_builddir)/cairn; export CAIRN;
 EXTRA_DIST += tests/data

@@ -16,7 +16,11 @@
 #define PIECE (64u * 1024)
 /* What a deleted file may keep in memory rather than be copied. */
 #define DETACH_MIN (1u << 20)
-#define NEVER      UINT64_MAX
+/* What of a value that is in one piece stays in memory after a commit. */
+#define WHOLE_KEPT 4096u
+/* Looks for room that found nothing to commit. */
+#define IDLE_MAX 5
+#define NEVER    UINT64_MAX
 
 struct keyfiles {
 	struct mvcc *m;
@@ -24,7 +28,9 @@ struct keyfiles {
 	_Atomic size_t dirty_bytes; /* of all objects */
 
 	struct mutex mu;
+	/* Guarded by mu. */
 	struct list dirty; /* of keyfiles, each with a reference */
+	size_t reserved;   /* bytes that will be in dirty_bytes soon */
 };
 
 struct keyfile {
@@ -469,8 +475,9 @@ int keyfile_stat(struct keyfile *kf, struct keyfile_stat *st)
 
 /* --------------------------------------------------------------- writing */
 
-/* A new object with the bytes of the row or of the old object. */
-static int copy_object(struct keyfile *kf, struct mvcc_object **out)
+/* A new object with the bytes of the row or of the old object, up to max. */
+static int copy_object(struct keyfile *kf, uint64_t max,
+		       struct mvcc_object **out)
 {
 	struct mvcc_object *o = NULL;
 	uint8_t *piece = malloc(PIECE);
@@ -481,14 +488,16 @@ static int copy_object(struct keyfile *kf, struct mvcc_object **out)
 	if (!piece)
 		return error_nomem();
 	err = mvcc_object_new(kf->ks->m, &o);
-	while (!err) {
-		err = kf->obj ? mvcc_object_read(kf->obj, off, piece, PIECE,
+	while (!err && off < max) {
+		size_t want = max - off < PIECE ? (size_t)(max - off) : PIECE;
+
+		err = kf->obj ? mvcc_object_read(kf->obj, off, piece, want,
 						 &got)
 			      : mvcc_read(kf->ks->m, &kf->row->r.row, off,
-					  piece, PIECE, &got);
+					  piece, want, &got);
 		if (!err && got)
 			err = mvcc_object_write(o, off, piece, got);
-		if (!err && got < PIECE)
+		if (!err && got < want)
 			break;
 		off += got;
 	}
@@ -507,7 +516,7 @@ static int copy_object(struct keyfile *kf, struct mvcc_object **out)
 static int detach(struct keyfile *kf)
 {
 	struct mvcc_object *o = NULL;
-	int err = copy_object(kf, &o);
+	int err = copy_object(kf, UINT64_MAX, &o);
 
 	if (err)
 		return err;
@@ -604,37 +613,84 @@ static int write_busy(struct keyfile *kf, uint64_t off, bool append,
 	return relieve(kf, gone);
 }
 
-static void commit_others(struct keyfiles *ks, const struct keyfile *kf);
+static int commit_others(struct keyfiles *ks, const struct keyfile *kf,
+			 size_t *done);
 
-/* Whether more bytes can be held, after others were committed. */
-static int make_room(struct keyfile *kf, uint64_t more)
+/* Take more of what may be in memory, if it is there. */
+static bool try_reserve(struct keyfiles *ks, size_t more, bool *others)
 {
-	struct keyfiles *ks = kf->ks;
+	bool ok;
 
-	if (!ks->o.whole_values || ks->dirty_bytes + more <= ks->o.dirty_max)
+	mutex_lock(&ks->mu);
+	*others = ks->reserved != 0;
+	ok = ks->dirty_bytes + ks->reserved + more <= ks->o.dirty_max;
+	if (ok)
+		ks->reserved += more;
+	mutex_unlock(&ks->mu);
+	return ok;
+}
+
+static void unreserve(struct keyfiles *ks, size_t more)
+{
+	mutex_lock(&ks->mu);
+	ks->reserved -= more;
+	mutex_unlock(&ks->mu);
+}
+
+/*
+ * Whole values: have room for more bytes of kf, which is not busy, by
+ * committing others. *reserved is to be given back when they are counted.
+ */
+static int make_room(struct keyfile *kf, uint64_t more, size_t *reserved)
+{
+	const struct timespec pause = { .tv_nsec = 1000 * 1000 };
+	struct keyfiles *ks = kf->ks;
+	unsigned idle = 0;
+	size_t done;
+	bool others;
+
+	*reserved = 0;
+	if (!ks->o.whole_values)
 		return CAIRN_OK;
-	commit_others(ks, kf);
-	if (ks->dirty_bytes + more <= ks->o.dirty_max)
-		return CAIRN_OK;
-	return error_set(CAIRN_ENOSPC,
-			 "%zu bytes of open files are in memory, of %zu that "
-			 "memory= allows",
-			 (size_t)ks->dirty_bytes, ks->o.dirty_max);
+	while (!try_reserve(ks, (size_t)more, &others)) {
+		int err = commit_others(ks, kf, &done);
+
+		if (err)
+			return err;
+		/* Others may have committed what we would have. */
+		idle = done || others ? 0 : idle + 1;
+		/* The rest is of kf itself, and of files that are deleted. */
+		if (idle == IDLE_MAX)
+			return error_set(CAIRN_ENOSPC,
+					 "%zu bytes of open files are in "
+					 "memory, of %zu that memory= allows",
+					 (size_t)ks->dirty_bytes,
+					 ks->o.dirty_max);
+		if (done)
+			continue;
+		wait_begin(ks);
+		nanosleep(&pause, NULL);
+		wait_end(ks);
+	}
+	*reserved = (size_t)more;
+	return CAIRN_OK;
 }
 
 int keyfile_write(struct keyfile *kf, uint64_t off, bool append,
 		  const void *data, size_t len, uint64_t *at)
 {
 	const struct keyfile_hooks *h = &kf->ks->o.hooks;
+	size_t reserved;
 	bool gone = false;
 	int err = h->may_grow ? h->may_grow(h->ctx) : CAIRN_OK;
 
 	if (!err)
-		err = make_room(kf, len);
+		err = make_room(kf, len, &reserved);
 	if (err)
 		return err;
 	enter(kf);
 	err = write_busy(kf, off, append, data, len, at, &gone);
+	unreserve(kf->ks, reserved);
 	leave(kf);
 	if (gone)
 		let_go(kf);
@@ -655,8 +711,30 @@ static int empty_busy(struct keyfile *kf)
 	return err;
 }
 
+/* As need_object(); of a value that is over the limit, the first size bytes. */
+static int need_front(struct keyfile *kf, uint64_t size)
+{
+	struct mvcc_object *o = NULL;
+	int err = refresh(kf);
+
+	if (!err && !kf->obj && !kf->data_dirty && !kf->unlinked && !kf->row &&
+	    kf->committed)
+		err = load_row(kf);
+	if (err)
+		return err;
+	if (!kf->ks->o.whole_values || kf->obj || kf->data_dirty ||
+	    kf->unlinked || !kf->row ||
+	    kf->row->r.row.size <= kf->ks->o.value_max)
+		return need_object(kf);
+	err = copy_object(kf, size, &o);
+	if (!err)
+		kf->obj = o;
+	return err;
+}
+
 static int resize(struct keyfile *kf, uint64_t size, bool only_up)
 {
+	size_t reserved;
 	uint64_t now;
 	int err;
 
@@ -665,19 +743,20 @@ static int resize(struct keyfile *kf, uint64_t size, bool only_up)
 	mutex_lock(&kf->mu);
 	now = kf->st.size;
 	mutex_unlock(&kf->mu);
-	err = make_room(kf, size > now ? size - now : 0);
+	err = make_room(kf, size > now ? size - now : 0, &reserved);
 	if (err)
 		return err;
 	enter(kf);
 	if (size == 0 && !only_up) {
 		err = empty_busy(kf);
 	} else {
-		err = need_object(kf);
+		err = need_front(kf, size);
 		if (!err && (!only_up || size > mvcc_object_size(kf->obj)))
 			err = mvcc_object_truncate(kf->obj, size);
 	}
 	if (!err)
 		note_change(kf, size > 0);
+	unreserve(kf->ks, reserved);
 	leave(kf);
 	return err;
 }
@@ -784,7 +863,8 @@ static bool finish(struct keyfile *kf, const struct snapshot *s, int err)
 	kf->written = false;
 	/* Not to be kept when its row is the last but one now, nor while
 	 * others need the memory. */
-	if (!s->data || kf->ks->dirty_bytes > kf->ks->o.dirty_max / 2)
+	if (!s->data || kf->ks->dirty_bytes > kf->ks->o.dirty_max / 2 ||
+	    (kf->ks->o.whole_values && kf->counted > WHOLE_KEPT))
 		drop_object(kf);
 	gone = unmark(kf);
 	mutex_unlock(&kf->mu);
@@ -1191,35 +1271,48 @@ static struct keyfile **list_dirty(struct keyfiles *ks, size_t *n)
 	return all;
 }
 
-/* kf was entered, and is left: commit it, unless it is only made or cut. */
-static void commit_written(struct keyfile *kf)
+/* Commit kf, unless it is only made or cut to nothing so far. CAIRN_NOT_FOUND:
+ * there was nothing to commit. */
+static int commit_written(struct keyfile *kf)
 {
 	bool gone = false, written;
-	int err = CAIRN_OK;
+	int err = CAIRN_NOT_FOUND;
 
+	enter(kf);
 	mutex_lock(&kf->mu);
-	written = kf->written;
+	written = kf->data_dirty && kf->written && !kf->unlinked;
 	mutex_unlock(&kf->mu);
 	if (written)
 		err = commit_busy(kf, false, &gone);
-	(void)err; /* told to whoever closes it */
 	leave(kf);
 	if (gone)
 		let_go(kf);
+	return err;
 }
 
-/* Make room in memory: one that is being used stays as it is. */
-static void commit_others(struct keyfiles *ks, const struct keyfile *kf)
+/* To have their bytes out of memory. *done: how many were committed. The first
+ * failure, which whoever closes the file is told again. */
+static int commit_others(struct keyfiles *ks, const struct keyfile *kf,
+			 size_t *done)
 {
+	int err = CAIRN_OK;
 	size_t n;
 	struct keyfile **all = list_dirty(ks, &n);
 
+	*done = 0;
 	for (size_t i = 0; i < n; i++) {
-		if (all[i] != kf && try_enter(all[i]))
-			commit_written(all[i]);
+		int e = all[i] == kf ? CAIRN_NOT_FOUND : commit_written(all[i]);
+
+		if (!e)
+			(*done)++;
+		else if (e < 0 && !err)
+			err = e;
 		keyfile_unref(all[i]);
 	}
+	if (!all)
+		err = error_nomem();
 	free(all);
+	return err;
 }
 
 int keyfiles_commit_all(struct keyfiles *ks, bool sync)

@@ -294,7 +294,7 @@ static int set_size(struct fs *fs, struct inode *i, uint64_t size,
 		err = keyfile_truncate(h->kf, size);
 		if (!err)
 			h->wrote = true;
-		return errmap_errno(err);
+		return err == CAIRN_EINVAL ? EFBIG : errmap_errno(err);
 	}
 	err = tree_file(&fs->tree, i, &kf);
 	if (err)
@@ -305,7 +305,7 @@ static int set_size(struct fs *fs, struct inode *i, uint64_t size,
 		err = keyfile_commit(kf, false);
 	keyfile_unref(kf);
 	inode_drop_file(fs->inodes, i);
-	return errmap_errno(err);
+	return err == CAIRN_EINVAL ? EFBIG : errmap_errno(err);
 }
 
 static int set_attr(struct fs *fs, struct inode *i, const struct stat *attr,

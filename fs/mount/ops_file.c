@@ -630,8 +630,8 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
 	else if ((uint64_t)off > max || (uint64_t)len > max - (uint64_t)off)
 		err = EFBIG;
 	if (!err) {
-		err = errmap_errno(
-			keyfile_extend(h->kf, (uint64_t)off + (uint64_t)len));
+		err = keyfile_extend(h->kf, (uint64_t)off + (uint64_t)len);
+		err = err == CAIRN_EINVAL ? EFBIG : errmap_errno(err);
 		h->wrote = true;
 	}
 	op_reply_err(&op, err);

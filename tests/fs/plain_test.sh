@@ -1,0 +1,372 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+# Plain stores, the directories of RocksDB and LevelDB: what a shell user sees
+# of their mount, and of what is refused. CAIRN (or the first argument) is the
+# program; GOLDEN are directories that RocksDB and LevelDB wrote, with the keys
+# they hold. What needs /dev/fuse is left out without it. Exit 77: skipped.
+set -u
+
+CAIRN=${1:-${CAIRN:-./cairn}}
+case $CAIRN in
+/*) ;;
+*) CAIRN=$PWD/$CAIRN ;;
+esac
+[ -x "$CAIRN" ] || { echo "FAIL: no program $CAIRN"; exit 1; }
+FILES=$(dirname "$CAIRN")/tests/tools/key_files
+[ -x "$FILES" ] || { echo "SKIP: no $FILES"; exit 77; }
+GOLDEN=${GOLDEN:-${srcdir:-.}/tests/data/golden}
+[ -d "$GOLDEN/fv5" ] || [ -d "$GOLDEN/fv4" ] || {
+	echo "SKIP: no directories in $GOLDEN"
+	exit 77
+}
+fuse=yes
+if [ ! -c /dev/fuse ] || ! (: <>/dev/fuse) 2>/dev/null; then
+	fuse=
+fi
+
+top=$(mktemp -d "${TMPDIR:-/tmp}/cairn-plain.XXXXXX") || exit 1
+D=$top/store
+M=$top/mnt
+K=$M/keys
+mkdir "$M"
+checks=0
+failed=0
+
+cleanup()
+{
+	if grep -q " $M fuse" /proc/mounts; then
+		fusermount3 -u -z "$M" 2>/dev/null || umount -l "$M"
+	fi
+	rm -rf "$top"
+}
+trap cleanup EXIT
+trap 'exit 1' HUP INT TERM
+
+fail()
+{
+	failed=$((failed + 1))
+	echo "FAIL: $*"
+}
+
+# check WHAT COMMAND...: the command succeeds.
+check()
+{
+	what=$1
+	shift
+	checks=$((checks + 1))
+	"$@" >"$top/out" 2>&1 || {
+		fail "$what: $*"
+		sed 's/^/	/' "$top/out"
+	}
+}
+
+# is WHAT GOT WANTED
+is()
+{
+	checks=$((checks + 1))
+	[ "$2" = "$3" ] || fail "$1: got '$2', wanted '$3'"
+}
+
+# refused WHAT TEXT COMMAND...: it fails with this text in its message.
+refused()
+{
+	what=$1
+	text=$2
+	shift 2
+	checks=$((checks + 1))
+	if LC_ALL=C "$@" >"$top/out" 2>&1; then
+		fail "$what: succeeded: $*"
+	elif ! grep -q "$text" "$top/out"; then
+		fail "$what: said '$(cat "$top/out")', not '$text'"
+	fi
+}
+
+# exits WHAT STATUS TEXT COMMAND...: that status, and that text in the message.
+exits()
+{
+	what=$1
+	want=$2
+	text=$3
+	shift 3
+	checks=$((checks + 1))
+	"$@" >"$top/out" 2>&1
+	got=$?
+	[ $got = "$want" ] ||
+		fail "$what: exit $got, wanted $want: $(cat "$top/out")"
+	grep -q -- "$text" "$top/out" ||
+		fail "$what: said '$(cat "$top/out")', not '$text'"
+}
+
+# A golden directory as $D, ours to write to.
+take()
+{
+	rm -rf "$D"
+	cp -rp "$GOLDEN/$1/db" "$D"
+	chmod -R u+w "$D"
+}
+
+mount_it()
+{
+	check "mount $1" "$CAIRN" mount "$@" "$D" "$M"
+}
+
+umount_it()
+{
+	check umount "$CAIRN" umount "$M"
+}
+
+# same WHAT LINES: the files of the mount are the keys of the lines, by walking
+# and by name.
+same()
+{
+	checks=$((checks + 2))
+	"$FILES" walk "$K" >"$top/walked" 2>"$top/err" ||
+		fail "$1: walk: $(cat "$top/err")"
+	LC_ALL=C sort "$top/walked" >"$top/sorted"
+	cmp -s "$top/sorted" "$2" ||
+		fail "$1: $(wc -l <"$top/sorted") files are not the keys of $2"
+	"$FILES" read "$K" <"$2" >"$top/out" 2>&1 ||
+		fail "$1: by name: $(cat "$top/out")"
+}
+
+# ------------------------------------------------------ what RocksDB has left
+
+# The mount and the tool, reading and writing, on a copy of each directory that
+# dump can read.
+goldens=0
+families=0
+for name in $(cd "$GOLDEN" && ls); do
+	lines=$GOLDEN/$name/expected.tsv
+	[ -f "$lines" ] || continue
+	take "$name"
+	"$CAIRN" dump "$D" >"$top/dumped" 2>"$top/err" || {
+		grep -q "reader=must_read" "$GOLDEN/$name/meta" &&
+			[ -z "${ONLY_READABLE:-}" ] &&
+			fail "$name: $(cat "$top/err")"
+		continue
+	}
+	is "dump $name" "$(cmp "$top/dumped" "$lines" 2>&1)" ""
+	goldens=$((goldens + 1))
+	[ -n "$fuse" ] || continue
+	"$FILES" state "$D" >"$top/before"
+	mount_it -o ro
+	same "$name, read-only" "$lines"
+	refused "$name, read-only" "Read-only file system" \
+		sh -c ": >'$K/new'"
+	umount_it
+	"$FILES" state "$D" >"$top/after"
+	is "bytes, names and times of $name after a read-only mount" \
+		"$(diff "$top/before" "$top/after")" ""
+	# What may not be written to is left as it was.
+	case $name in
+	ldb-*) continue ;;
+	esac
+	"$CAIRN" mount -q "$D" "$M" 2>"$top/err"
+	got=$?
+	if [ $got = 7 ] && grep -q 'column family "[a-z]*" is not supported' \
+		"$top/err"; then
+		"$FILES" state "$D" >"$top/after"
+		is "$name after a refused mount" \
+			"$(diff "$top/before" "$top/after")" ""
+		families=$((families + 1))
+		continue
+	fi
+	is "mount $name: $(cat "$top/err")" $got 0
+	same "$name" "$lines"
+	check "write into $name" sh -c "printf value >'$K/~new'"
+	umount_it
+	(cat "$lines"; printf '7e6e6577\t76616c7565\n') >"$top/lines"
+	LC_ALL=C sort -o "$top/lines" "$top/lines"
+	"$CAIRN" dump "$D" >"$top/dumped"
+	is "dump $name after a write" \
+		"$(cmp "$top/dumped" "$top/lines" 2>&1)" ""
+done
+[ $goldens -gt 20 ] || fail "only $goldens directories were read"
+
+# ------------------------------------------------------------ a plain store
+
+[ -n "$fuse" ] || {
+	echo "plain_test: $checks checks without /dev/fuse, $failed failed"
+	exit $((failed > 0))
+}
+
+rm -rf "$D"
+check init "$CAIRN" init --plain "$D"
+mount_it -q
+is "the top" "$(ls "$M" | tr '\n' ' ')" "README ctl keys levels stats "
+is "kind" "$(cat "$M/stats/kind")" plain
+for absent in revs history at watch; do
+	refused "$absent" "No such file" ls "$M/$absent"
+done
+is "README" "$(grep -c 'plain store' "$M/README")" 1
+
+echo one >"$K/a"
+is "a value" "$(cat "$K/a")" one
+is "its key" "$(getfattr --absolute-names --only-values -n user.cairn.key "$K/a")" a
+refused "no revision" "No such attribute" getfattr -n user.cairn.rev "$K/a"
+before=$(cat "$M/stats/wal/in_bytes_total")
+echo two >"$K/a"
+after=$(cat "$M/stats/wal/in_bytes_total")
+[ $((after - before)) -lt 60 ] || fail "an overwrite wrote $((after - before)) bytes"
+echo three >>"$K/a"
+is "append" "$(cat "$K/a")" "two
+three"
+check "sed -i" sed -i s/two/2/ "$K/a"
+is "after sed -i" "$(cat "$K/a")" "2
+three"
+check "fsync" sh -c "echo synced | dd of='$K/synced' conv=fsync status=none"
+dd if=/dev/urandom of="$top/big" bs=1M count=5 status=none
+check "a large value" cp "$top/big" "$K/big"
+check "compares" cmp "$top/big" "$K/big"
+is "one entry" "$("$CAIRN" ls -l "$D" big | awk '{print $1, $2}')" "5242880 big"
+
+# Names.
+printf empty >"$K/%"
+is "the empty key" "$("$CAIRN" get "$M" '')" empty
+check "put the key that is a directory, too" "$CAIRN" put "$M" 'both/x' 1
+check "put the key that is a directory, too" "$CAIRN" put "$M" 'both' 2
+is "key and directory" "$(cd "$K" && ls both)" "%=
+x"
+is "its value" "$(cat "$K/both/%=")" 2
+check "put below the nameless directory" "$CAIRN" put "$M" '/x' 3
+is "the empty key is a directory, too" "$(cd "$K/%" && ls)" "%=
+x"
+is "its value" "$(cat "$K/%/%=")" empty
+check "remove it" rm "$K/%/%="
+is "it is gone" "$(cd "$K/%" && ls)" x
+check "and all" rm -r "$K/%" "$K/both"
+long=$(printf '%01000d' 7)
+check "a long key" "$CAIRN" put "$M" "$long" v
+is "by name" "$(find "$K" -type f -path '*+*' | wc -l)" 1
+check "remove it" "$CAIRN" del "$M" "$long"
+is "by name" "$(find "$K" -path '*+*' | wc -l)" 0
+
+# Directories.
+check "mkdir" mkdir -p "$K/d/e"
+is "ls" "$(cd "$K" && find d | LC_ALL=C sort | tr '\n' ' ')" "d d/e "
+is "no key" "$("$CAIRN" ls "$M" d; echo $?)" 1
+refused "get" "no such key" "$CAIRN" get "$M" d/
+echo v >"$K/d/e/f"
+check "rm" rm "$K/d/e/f"
+is "it stays" "$(cd "$K" && find d | LC_ALL=C sort | tr '\n' ' ')" "d d/e "
+refused "mkdir again" "File exists" mkdir "$K/d"
+refused "rmdir" "not empty" rmdir "$K/d"
+check "mv" mv "$K/d" "$K/D"
+is "moved" "$(cd "$K" && find D | LC_ALL=C sort | tr '\n' ' ')" "D D/e "
+check "rm -r" rm -r "$K/D"
+refused "gone" "No such file" ls "$K/D"
+mkdir -p "$K/tree"
+check "tar" sh -c "tar -C '${srcdir:-.}' -cf - fs mvcc |
+	tar -C '$K/tree' --no-same-owner --no-same-permissions -m -xf -"
+check "the tree" diff -r "${srcdir:-.}/fs" "$K/tree/fs"
+check "mv of a directory" mv "$K/tree/fs" "$K/tree/moved"
+check "the moved tree" diff -r "${srcdir:-.}/fs" "$K/tree/moved"
+check "rm -r" rm -r "$K/tree"
+check "mkdir that will not last" mkdir "$K/short"
+
+# There is no place for attributes.
+check "chmod to what it is" chmod 644 "$K/a"
+refused "chmod" "Operation not permitted" chmod 600 "$K/a"
+check "chown to what it is" chown "$(id -u):$(id -g)" "$K/a"
+[ "$(id -u)" != 0 ] || refused "chown" "not permitted" chown 1 "$K/a"
+refused "touch -d" "not permitted" touch -d 2001-02-03 "$K/a"
+check "touch -r itself" touch -r "$K/a" "$K/a"
+check "touch" touch "$K/a"
+check "touch makes" touch "$K/touched"
+refused "symlink" "not permitted" ln -s a "$K/link"
+refused "link" "not permitted" ln "$K/a" "$K/link"
+refused "xattr" "not supported" setfattr -n user.x -v 1 "$K/a"
+(umask 077 && echo v >"$K/private")
+is "a mode that was asked for is not kept" \
+	"$(stat -c %a "$K/private")" 644
+was=$(stat -c %y "$K/a")
+cat "$K/a" >/dev/null
+is "times stay" "$(stat -c %y "$K/a")" "$was"
+echo more >>"$K/a"
+[ "$(stat -c %y "$K/a")" != "$was" ] || fail "a write renews no time"
+was=$(stat -c %y "$K/a")
+check "mv" mv "$K/a" "$K/A"
+is "a rename does not" "$(stat -c %y "$K/A")" "$was"
+refused "write to what is mounted" "in use by another" \
+	"$CAIRN" mount "$D" "$top"
+
+# Commands through the mount, and what they change is seen at once.
+refused "absent" "No such file" cat "$K/absent"
+check "put" "$CAIRN" put "$M" absent 'here now'
+is "seen" "$(cat "$K/absent")" 'here now'
+check "put by directory" "$CAIRN" put "$D" absent 'and now'
+is "seen" "$(cat "$K/absent")" 'and now'
+check "del" "$CAIRN" del "$M" absent
+refused "seen" "No such file" cat "$K/absent"
+exits "history" 7 "plain store" "$CAIRN" history "$M" A
+exits "forget" 7 "plain store" "$CAIRN" forget --keep 1 "$M"
+exits "get --rev" 7 "plain store" "$CAIRN" get --rev 1 "$M" A
+exits "put --if-rev" 7 "plain store" "$CAIRN" put --if-rev 0 "$M" A x
+check "ctl/flush" sh -c "echo >'$M/ctl/flush'"
+check "ctl/compact" sh -c "echo >'$M/ctl/compact'"
+check "ctl/sync" sh -c "echo >'$M/ctl/sync'"
+is "levels" "$(ls "$M"/levels/*/*.sst | wc -l)" \
+	"$(awk '$1 == "total" { print $2 }' "$M/levels/summary")"
+check "stats" grep -q '^kind plain' "$M/stats/all"
+
+# A listing is of the moment it was begun.
+i=0
+while [ $i -lt 3000 ]; do
+	echo "key/$i"
+	i=$((i + 1))
+done >"$top/keys"
+while read -r key; do
+	printf '%s' "$key" | od -An -v -tx1 | tr -d ' \n'
+	printf '\t31\n'
+done <"$top/keys" >"$top/lines"
+check "load" "$CAIRN" load "$M" "$top/lines"
+is "all there" "$(ls "$K/key" | wc -l)" 3000
+is "find sees each once" "$(find "$K/key" -type f | sort | uniq | wc -l)" 3000
+check "remove while listing" find "$K/key" -type f -delete
+is "none is left" "$(ls "$K/key" | wc -l)" 0
+is "in the store neither" "$("$CAIRN" ls "$M" key/ | wc -l)" 0
+
+# kill -9 of the daemon: what was closed is there.
+echo survives >"$K/killed"
+kill -9 "$(cat "$M/stats/pid")"
+mount_it -q
+is "after kill -9" "$(cat "$K/killed")" survives
+refused "a directory without keys" "No such file" ls "$K/short"
+umount_it
+
+# memory= bounds what a value may be, and max_value= says so, too.
+mount_it -q -o memory=32M
+check "2M of 32M" dd if=/dev/zero of="$K/v" bs=1M count=2 status=none
+refused "3M of 32M" "File too large" \
+	dd if=/dev/zero of="$K/w" bs=1M count=3 status=none
+refused "append to 5M of 32M" "File too large" \
+	dd if=/dev/zero of="$K/big" bs=1 count=1 oflag=append conv=notrunc \
+	status=none
+check "but it can be read" cmp "$top/big" "$K/big"
+check "and moved" mv "$K/big" "$K/moved"
+check "and cut" truncate -s 100 "$K/moved"
+is "to its front" "$(cmp -n 100 "$top/big" "$K/moved" 2>&1)" ""
+exits "the tool as well" 2 "value over" \
+	sh -c "head -c 3M /dev/zero | '$CAIRN' put '$M' w"
+umount_it
+mount_it -q -o memory=32M,max_value=4M
+check "3M with max_value=4M" dd if=/dev/zero of="$K/w" bs=1M count=3 \
+	status=none
+refused "5M" "File too large" \
+	dd if=/dev/zero of="$K/w" bs=1M count=5 status=none
+umount_it
+exits "history= on a plain store" 7 "keeps no revisions" \
+	"$CAIRN" mount -o history=3 "$D" "$M"
+
+# One that many writers fill without waiting.
+mount_it -q -o memory=64M
+for i in 1 2 3 4 5 6 7 8; do
+	dd if=/dev/urandom of="$K/p$i" bs=100K count=10 status=none &
+done
+wait
+is "eight writers" "$(stat -c %s "$K"/p? | sort -u)" 1024000
+umount_it
+
+[ $failed = 0 ] || echo "plain_test: $failed of $checks checks failed"
+echo "plain_test: $checks checks, $goldens directories"
+exit $((failed > 0))
