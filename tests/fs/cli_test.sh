@@ -489,7 +489,7 @@ done
 unchanged later 7 get later k
 
 if [ -d "$golden" ]; then
-  for name in x-reversecmp x-blob x-widecol comp-zlib; do
+  for name in x-reversecmp x-blob x-widecol; do
     [ -d "$golden/$name/db" ] || continue
     rm -rf other && cp -r "$golden/$name/db" other && chmod -R u+w other
     unchanged other 7 dump other; err 'cairn dump: other/'
