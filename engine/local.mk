@@ -43,6 +43,8 @@ libengine_la_SOURCES = \
 	engine/kv/kind.h \
 	engine/kv/merging_iter.c \
 	engine/kv/merging_iter.h \
+	engine/kv/range_del.c \
+	engine/kv/range_del.h \
 	engine/mem/arena.c \
 	engine/mem/arena.h \
 	engine/mem/key_index.c \

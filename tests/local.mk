@@ -45,6 +45,7 @@ unit_tests = \
 	tests/engine/kv/test_ikey \
 	tests/engine/kv/test_kind \
 	tests/engine/kv/test_merging_iter \
+	tests/engine/kv/test_range_del \
 	tests/engine/mem/test_memtable \
 	tests/engine/mem/test_skiplist \
 	tests/engine/table/test_block \
@@ -154,6 +155,8 @@ tests_engine_kv_test_kind_CFLAGS = $(unit_cflags)
 tests_engine_kv_test_kind_LDADD = $(unit_ldadd)
 tests_engine_kv_test_merging_iter_CFLAGS = $(unit_cflags)
 tests_engine_kv_test_merging_iter_LDADD = $(unit_ldadd)
+tests_engine_kv_test_range_del_CFLAGS = $(unit_cflags)
+tests_engine_kv_test_range_del_LDADD = $(unit_ldadd)
 tests_engine_mem_test_memtable_CFLAGS = $(unit_cflags)
 tests_engine_mem_test_memtable_LDADD = $(unit_ldadd)
 tests_engine_mem_test_skiplist_CFLAGS = $(unit_cflags)
