@@ -312,6 +312,12 @@ void cairn_batch_clear(struct cairn_batch *b);
 int cairn_batch_put(struct cairn_batch *b, struct cairn_slice key,
 		    struct cairn_slice value);
 int cairn_batch_delete(struct cairn_batch *b, struct cairn_slice key);
+/*
+ * Delete every key in [start, end), at the cost of one change. Nothing is added
+ * when start and end are equal; CAIRN_EINVAL when end comes first.
+ */
+int cairn_batch_delete_range(struct cairn_batch *b, struct cairn_slice start,
+			     struct cairn_slice end);
 /* Number of changes, and bytes as they stand in the WAL. */
 uint32_t cairn_batch_count(const struct cairn_batch *b);
 size_t cairn_batch_bytes(const struct cairn_batch *b);
@@ -329,6 +335,8 @@ int cairn_put(struct cairn_db *db, const struct cairn_write_options *o,
 	      struct cairn_slice key, struct cairn_slice value);
 int cairn_delete(struct cairn_db *db, const struct cairn_write_options *o,
 		 struct cairn_slice key);
+int cairn_delete_range(struct cairn_db *db, const struct cairn_write_options *o,
+		       struct cairn_slice start, struct cairn_slice end);
 
 /* Make everything committed before this call survive a power cut. */
 int cairn_wal_sync(struct cairn_db *db);
@@ -645,8 +653,9 @@ struct cairn_table_info {
 	int level;
 	uint64_t number;
 	uint64_t size_bytes;
-	uint64_t entries;   /* 0: not yet known */
-	uint64_t deletions; /* 0: not yet known */
+	uint64_t entries;         /* 0: not yet known */
+	uint64_t deletions;       /* 0: not yet known; as range_deletions */
+	uint64_t range_deletions; /* part of both */
 	uint64_t smallest_seqno;
 	uint64_t largest_seqno;
 	uint64_t job; /* the compaction it is in, 0: none */

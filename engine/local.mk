@@ -126,6 +126,8 @@ libengine_la_SOURCES = \
 	engine/compact/picker.h \
 	engine/compact/plan.c \
 	engine/compact/plan.h \
+	engine/compact/range_out.c \
+	engine/compact/range_out.h \
 	engine/compact/targets.c \
 	engine/db/commit.c \
 	engine/db/commit.h \

@@ -16,6 +16,30 @@ static bool always_below(void *ctx, struct cairn_slice user_key)
 	return true;
 }
 
+static bool range_always_below(void *ctx, struct cairn_slice start,
+			       struct cairn_slice end)
+{
+	(void)ctx;
+	(void)start;
+	(void)end;
+	return true;
+}
+
+/* The range tombstones of all memtables; NULL when there are none. */
+static int collect_range_dels(struct memtable *const *mems, size_t n,
+			      struct range_dels **out)
+{
+	struct range_del_list list = { 0 };
+	int err = CAIRN_OK;
+
+	for (size_t i = 0; !err && i < n; i++)
+		err = memtable_list_range_dels(mems[i], &list);
+	if (!err)
+		err = range_dels_new(&list, out);
+	range_del_list_fini(&list);
+	return err;
+}
+
 /* One iterator over memtables, which are given oldest first. */
 static int open_input(struct memtable *const *mems, size_t n, struct iter **out)
 {
@@ -49,19 +73,27 @@ int flush_run(const struct job_context *c, struct memtable *const *mems,
 		.n_snapshots = c->n_snapshots,
 		.newest_user_snapshot = c->newest_user_snapshot,
 		.exists_below = always_below,
+		.range_exists_below = range_always_below,
 	};
 	struct output_options opts = { .level = 0 };
-	struct output_input in = { 0 };
+	struct output_input in = { .counted = true };
+	struct range_dels *dels = NULL;
 	int err;
 
 	for (size_t i = 0; i < n; i++) {
 		in.bytes += memtable_bytes(mems[i]);
-		in.entries += memtable_entries(mems[i]);
+		in.entries += memtable_entries(mems[i]) -
+			      memtable_range_deletions(mems[i]);
 	}
-	err = open_input(mems, n, &in.in);
+	err = collect_range_dels(mems, n, &dels);
 	if (err)
 		return err;
-	err = outputs_write(c, &in, &merge, &opts, out);
-	iter_close(in.in);
+	merge.range_dels = dels;
+	err = open_input(mems, n, &in.in);
+	if (!err) {
+		err = outputs_write(c, &in, &merge, &opts, out);
+		iter_close(in.in);
+	}
+	range_dels_unref(dels);
 	return err;
 }

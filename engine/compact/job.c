@@ -16,8 +16,13 @@ struct compaction {
 	const struct job_context *ctx;
 	const struct compaction_plan *plan;
 	const struct version *version;
-	struct version_files
-		inputs[2]; /* the plan's, as level_iter takes them */
+	/* The plan's, as level_iter takes them, but those that need not be
+	 * read. */
+	struct version_files inputs[2];
+	struct merge_loop_options merge;
+	struct range_dels *range_dels; /* of all inputs; NULL: none */
+	uint64_t entries;              /* to be read */
+	bool counted;                  /* all tables say how many they have */
 	/* For exists_below(): the first file of each level that does not lie
 	 * wholly before the keys asked about so far. */
 	size_t cursor[CAIRN_LEVELS];
@@ -67,6 +72,24 @@ static bool exists_below(void *ctx, struct cairn_slice user_key)
 		if (*i < level->n &&
 		    slice_cmp(level->files[*i]->smallest_key.user_key,
 			      user_key) <= 0)
+			return true;
+	}
+	return false;
+}
+
+static bool range_exists_below(void *ctx, struct cairn_slice start,
+			       struct cairn_slice end)
+{
+	const struct compaction *j = ctx;
+
+	if (j->plan->to_level == 0)
+		return true;
+	for (int l = j->plan->to_level + 1; l < CAIRN_LEVELS; l++) {
+		const struct version_files *level = &j->version->level[l];
+		size_t i = first_reaching(level, start);
+
+		if (i < level->n &&
+		    slice_cmp(level->files[i]->smallest_key.user_key, end) < 0)
 			return true;
 	}
 	return false;
@@ -138,6 +161,20 @@ static bool is_newer(const struct file_meta *a, const struct file_meta *b)
 		return a->smallest_seqno > b->smallest_seqno;
 	return a->number > b->number;
 }
+
+/* Whether f lies before all inputs, or behind all of them. */
+static bool lies_outside(const struct compaction_plan *p,
+			 const struct file_meta *f)
+{
+	bool before = true, behind = true;
+
+	for (int side = 0; side < 2; side++)
+		for (size_t i = 0; i < p->n_inputs[side]; i++) {
+			before &= file_meta_before(f, p->inputs[side][i]);
+			behind &= file_meta_before(p->inputs[side][i], f);
+		}
+	return before || behind;
+}
 #endif
 
 /*
@@ -155,9 +192,8 @@ static void assert_inputs_closed(const struct compaction *j)
 
 	if (p->to_level > p->from_level)
 		for (size_t i = 0; i < to->n; i++)
-			assert(!file_meta_overlaps(to->files[i], p->smallest,
-						   p->largest) ||
-			       is_input(p, to->files[i]));
+			assert(is_input(p, to->files[i]) ||
+			       lies_outside(p, to->files[i]));
 	for (size_t i = 0; i < from->n; i++) {
 		const struct file_meta *f = from->files[i];
 
@@ -166,8 +202,8 @@ static void assert_inputs_closed(const struct compaction *j)
 		for (size_t k = 0; k < p->n_inputs[0]; k++) {
 			const struct file_meta *in = p->inputs[0][k];
 
-			assert(!file_meta_overlaps(f, in->smallest_key.user_key,
-						   in->largest_key.user_key) ||
+			assert(file_meta_before(f, in) ||
+			       file_meta_before(in, f) ||
 			       (p->from_level == 0 && is_newer(f, in)));
 		}
 	}
@@ -178,32 +214,122 @@ static void assert_inputs_closed(const struct compaction *j)
 
 /* ------------------------------------------------------------------ input */
 
-/* Entries that the inputs' properties promise; 0 when one does not say. */
-static int count_entries(const struct compaction *j, uint64_t *entries)
+/*
+ * The tombstones of an input, cut to its bounds. Where a file ends with an
+ * entry of a user key the versions left in the next file are older and covered
+ * as well, so it is cut behind the key.
+ */
+static int list_range_dels(const struct file_meta *f,
+			   const struct range_dels *d,
+			   struct range_del_list *list)
 {
-	struct table_cache *tables = j->ctx->tables;
-	bool known = true;
+	const struct cairn_slice smallest = f->smallest_key.user_key;
+	struct cairn_slice largest;
+	struct buf end = { 0 };
+	int err = buf_set(&end, f->largest_key.user_key);
 
-	*entries = 0;
-	for (int side = 0; side < 2; side++) {
-		for (size_t i = 0; i < j->plan->n_inputs[side]; i++) {
-			struct file_meta *f = j->plan->inputs[side][i];
-			const struct table_props *props;
-			struct table_ref *ref;
-			int err = table_cache_get(tables, f->number, f->size,
-						  &ref);
+	if (!err && !file_meta_ends_before_largest(f))
+		err = buf_append(&end, "", 1);
+	largest = buf_slice(&end);
+	for (size_t i = 0; !err && i < d->n_tombs; i++) {
+		struct range_del t = range_dels_tomb(d, i);
 
-			if (err)
-				return err;
-			props = table_props(table_ref_table(ref));
-			known &= props->entries > props->range_deletions;
-			*entries += props->entries - props->range_deletions;
-			table_cache_release(tables, ref);
+		if (slice_cmp(t.start, smallest) < 0)
+			t.start = smallest;
+		if (slice_cmp(t.end, largest) > 0)
+			t.end = largest;
+		err = range_del_list_add(list, &t);
+	}
+	buf_fini(&end);
+	return err;
+}
+
+static int visit_input(struct compaction *j, const struct file_meta *f,
+		       int (*visit)(struct compaction *j,
+				    const struct file_meta *f,
+				    const struct table *t, void *ctx),
+		       void *ctx)
+{
+	struct table_ref *ref;
+	int err = table_cache_get(j->ctx->tables, f->number, f->size, &ref);
+
+	if (err)
+		return err;
+	err = visit(j, f, table_ref_table(ref), ctx);
+	table_cache_release(j->ctx->tables, ref);
+	return err;
+}
+
+static int visit_for_range_dels(struct compaction *j, const struct file_meta *f,
+				const struct table *t, void *ctx)
+{
+	const struct range_dels *d = table_range_dels(t);
+
+	(void)j;
+	return d ? list_range_dels(f, d, ctx) : CAIRN_OK;
+}
+
+static int visit_for_entries(struct compaction *j, const struct file_meta *f,
+			     const struct table *t, void *ctx)
+{
+	const struct table_props *p = table_props(t);
+	bool known = p->entries && p->entries >= p->range_deletions;
+
+	(void)f;
+	(void)ctx;
+	j->counted = j->counted && known;
+	if (known)
+		j->entries += p->entries - p->range_deletions;
+	return CAIRN_OK;
+}
+
+static int collect_range_dels(struct compaction *j)
+{
+	struct range_del_list list = { 0 };
+	int err = CAIRN_OK;
+
+	for (int side = 0; side < 2; side++)
+		for (size_t i = 0; !err && i < j->plan->n_inputs[side]; i++)
+			err = visit_input(j, j->plan->inputs[side][i],
+					  visit_for_range_dels, &list);
+	if (!err)
+		err = range_dels_new(&list, &j->range_dels);
+	range_del_list_fini(&list);
+	j->merge.range_dels = j->range_dels;
+	return err;
+}
+
+/*
+ * Find the inputs to be read, and how many entries their properties promise.
+ * Those of which nothing can live on go without being looked at.
+ */
+static int select_inputs(struct compaction *j)
+{
+	const struct compaction_plan *p = j->plan;
+	int err = CAIRN_OK;
+
+	j->counted = true;
+	for (int side = 0; !err && side < 2; side++) {
+		struct version_files *in = &j->inputs[side];
+
+		in->files = calloc(p->n_inputs[side] + 1, sizeof(*in->files));
+		if (!in->files)
+			return error_nomem();
+		for (size_t i = 0; !err && i < p->n_inputs[side]; i++) {
+			struct file_meta *f = p->inputs[side][i];
+
+			if (f->seqnos_known &&
+			    range_out_covers(
+				    &j->merge, f->smallest_key.user_key,
+				    f->largest_key.user_key, f->smallest_seqno,
+				    f->largest_seqno))
+				continue;
+			in->files[in->n++] = f;
+			in->bytes += f->size;
+			err = visit_input(j, f, visit_for_entries, NULL);
 		}
 	}
-	if (!known)
-		*entries = 0;
-	return CAIRN_OK;
+	return err;
 }
 
 /* Level 0 files overlap, so each is a child; children has room for them. */
@@ -283,18 +409,9 @@ static uint64_t oldest_ancestor(const struct compaction_plan *p)
 
 static int write_tables(struct compaction *j,
 			const struct cairn_compaction_filter *filter,
-			struct iter *input, uint64_t entries,
-			struct job_result *out)
+			struct iter *input, struct job_result *out)
 {
 	const struct compaction_plan *p = j->plan;
-	struct merge_loop_options merge = {
-		.snapshots = j->ctx->snapshots,
-		.n_snapshots = j->ctx->n_snapshots,
-		.newest_user_snapshot = j->ctx->newest_user_snapshot,
-		.exists_below = exists_below,
-		.exists_ctx = j,
-		.zero_seqnos = is_bottom(j),
-	};
 	struct output_options opts = {
 		.level = p->to_level,
 		.target_size = p->target_file_size,
@@ -306,17 +423,18 @@ static int write_tables(struct compaction *j,
 	struct output_input in = {
 		.in = input,
 		.bytes = p->bytes[0] + p->bytes[1],
-		.entries = entries,
+		.counted = j->counted,
+		.entries = j->entries,
 	};
 	int err;
 
 	if (filter)
-		merge.filter_job = filter->begin(filter->ctx, &j->info);
-	if (merge.filter_job)
-		merge.filter = filter;
-	err = outputs_write(j->ctx, &in, &merge, &opts, out);
-	if (merge.filter)
-		filter->end(merge.filter_job);
+		j->merge.filter_job = filter->begin(filter->ctx, &j->info);
+	if (j->merge.filter_job)
+		j->merge.filter = filter;
+	err = outputs_write(j->ctx, &in, &j->merge, &opts, out);
+	if (j->merge.filter)
+		filter->end(j->merge.filter_job);
 	return err;
 }
 
@@ -351,28 +469,35 @@ int compaction_run(const struct job_context *c,
 		.version = opts->version,
 	};
 	struct iter *input;
-	uint64_t entries;
 	int err;
 
-	for (int side = 0; side < 2; side++)
-		j.inputs[side] = (struct version_files){ plan->inputs[side],
-							 plan->n_inputs[side],
-							 plan->bytes[side] };
 	assert_inputs_closed(&j);
 	init_cursors(&j);
-	err = count_entries(&j, &entries);
-	if (err)
-		return err;
+	j.merge = (struct merge_loop_options){
+		.snapshots = c->snapshots,
+		.n_snapshots = c->n_snapshots,
+		.newest_user_snapshot = c->newest_user_snapshot,
+		.exists_below = exists_below,
+		.range_exists_below = range_exists_below,
+		.exists_ctx = &j,
+		.zero_seqnos = is_bottom(&j),
+	};
+	err = collect_range_dels(&j);
+	if (!err)
+		err = select_inputs(&j);
 	/* The deletions come first: once tables are written nothing but the
 	 * caller's installing them may fail. */
-	err = delete_inputs(plan, &out->edit);
-	if (err)
-		return err;
-	err = open_input(&j, &input);
-	if (err)
-		return err;
-	err = write_tables(&j, opts->filter, input, entries, out);
-	iter_close(input);
+	if (!err)
+		err = delete_inputs(plan, &out->edit);
+	if (!err)
+		err = open_input(&j, &input);
+	if (!err) {
+		err = write_tables(&j, opts->filter, input, out);
+		iter_close(input);
+	}
+	range_dels_unref(j.range_dels);
+	for (int side = 0; side < 2; side++)
+		free(j.inputs[side].files);
 	return err;
 }
 

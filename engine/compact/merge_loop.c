@@ -18,20 +18,24 @@ void merge_loop_fini(struct merge_loop *l)
 	buf_fini(&l->user_key);
 }
 
-/* The first snapshot that sees seqno; n_snapshots when none does. */
-static size_t stripe_of(const struct merge_loop *l, uint64_t seqno)
+size_t merge_loop_stripe(const struct merge_loop_options *o, uint64_t seqno)
 {
-	size_t lo = 0, hi = l->opts.n_snapshots;
+	size_t lo = 0, hi = o->n_snapshots;
 
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
 
-		if (l->opts.snapshots[mid] < seqno)
+		if (o->snapshots[mid] < seqno)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
 	return lo;
+}
+
+static size_t stripe_of(const struct merge_loop *l, uint64_t seqno)
+{
+	return merge_loop_stripe(&l->opts, seqno);
 }
 
 static bool published(const struct merge_loop *l, size_t stripe)
@@ -75,6 +79,26 @@ static bool exists_below(const struct merge_loop *l)
 	return l->opts.exists_below(l->opts.exists_ctx, l->in->key.user_key);
 }
 
+/* Whether a range tombstone at or below limit deletes the version that the
+ * input stands on. */
+static bool range_deleted(struct merge_loop *l, uint64_t limit)
+{
+	const struct range_dels *d = l->opts.range_dels;
+	const struct ikey *k = &l->in->key;
+
+	if (!d)
+		return false;
+	l->span = range_dels_find(d, k->user_key, l->span);
+	return range_dels_newest(d, l->span, limit) > ikey_seqno(k);
+}
+
+/* ... for everyone who might look at that stripe. */
+static bool covered(struct merge_loop *l, size_t stripe)
+{
+	return l->opts.range_dels && published(l, stripe) &&
+	       range_deleted(l, l->opts.snapshots[stripe]);
+}
+
 /* Whether the filter takes this put, the newest of its stripe. */
 static bool filtered(const struct merge_loop *l, size_t stripe)
 {
@@ -100,7 +124,7 @@ static void give_out(struct merge_loop *l, size_t stripe)
 	l->value = l->in->value;
 	l->new_key = l->n_kept == 0;
 	if (ikey_kind(k) == KIND_PUT && stripe == 0 && l->opts.zero_seqnos &&
-	    !exists_below(l))
+	    !exists_below(l) && !range_deleted(l, SEQNO_MAX))
 		l->key.trailer = ikey_pack(0, KIND_PUT);
 	if (!l->first && seqno <= l->opts.newest_user_snapshot)
 		l->n_pinned++;
@@ -119,7 +143,8 @@ static int judge(struct merge_loop *l)
 
 	if (err)
 		return err;
-	if (again || (l->shadowing && stripe == l->stripe)) {
+	if (again || (l->shadowing && stripe == l->stripe) ||
+	    covered(l, stripe)) {
 		l->n_dropped++;
 		return CAIRN_OK;
 	}

@@ -11,6 +11,10 @@
  * published: a snapshot taken a moment from now may fall between any two of
  * them, so all of them live on.
  *
+ * Entries that a range tombstone of the same stripe covers do not live on
+ * either, whatever they are; what becomes of the tombstones themselves is in
+ * range_out.h.
+ *
  * There are no merge operators yet: merge operands live on, and so does the
  * entry they are to be applied to. A single deletion is kept as a deletion is;
  * it never vanishes together with a put.
@@ -20,6 +24,7 @@
 
 #include "engine/base/buf.h"
 #include "engine/kv/iter.h"
+#include "engine/kv/range_del.h"
 
 /* How many entries are read between two calls of poll. */
 #define MERGE_LOOP_POLL_ENTRIES 256
@@ -37,7 +42,14 @@ struct merge_loop_options {
 	/* Whether an older version of user_key may be below the output. Asked
 	 * in ascending key order. */
 	bool (*exists_below)(void *ctx, struct cairn_slice user_key);
+	/* The same for a range of keys, in any order. Needed with range_dels.
+	 */
+	bool (*range_exists_below)(void *ctx, struct cairn_slice start,
+				   struct cairn_slice end);
 	void *exists_ctx;
+	/* All range tombstones of the inputs, cut to where they count. NULL:
+	 * none. Borrowed. */
+	const struct range_dels *range_dels;
 	bool zero_seqnos; /* allowed where exists_below() says no */
 	const struct cairn_compaction_filter *filter; /* NULL: none */
 	void *filter_job;                             /* from filter->begin() */
@@ -67,7 +79,12 @@ struct merge_loop {
 	bool shadowing;   /* older versions in stripe do not live on */
 	size_t stripe;    /* of the last version that was not shadowed */
 	uint64_t n_kept;  /* of its versions */
+	size_t span;      /* of range_dels, looked at last */
 };
+
+/* The stripe of a seqno: the index of the first snapshot that sees it, and
+ * n_snapshots when none does. */
+size_t merge_loop_stripe(const struct merge_loop_options *o, uint64_t seqno);
 
 /* opts is copied. */
 void merge_loop_init(struct merge_loop *l, struct iter *in,

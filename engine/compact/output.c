@@ -28,10 +28,22 @@ struct outputs {
 	/* The table being written, the last one of the list. */
 	struct wfile *file;
 	struct table_writer *writer;
-	uint64_t entries;
+	uint64_t entries; /* range tombstones included */
 
 	size_t grandparent;         /* the first not wholly passed */
 	uint64_t grandparent_bytes; /* of those passed by this table */
+
+	/*
+	 * Range tombstones to come, and the fragment that has begun but is not
+	 * yet in a table, because where the table ends is not known: [start,
+	 * end) at each of n_open seqnos; n_open 0: there is none.
+	 */
+	struct range_out ranges;
+	struct cairn_slice open_start;
+	struct cairn_slice open_end;
+	uint64_t *open_seqnos;
+	size_t n_open;
+	struct buf cut; /* where open_start may be */
 };
 
 static void outputs_init(struct outputs *o, const struct job_context *ctx,
@@ -48,6 +60,9 @@ static void outputs_fini(struct outputs *o)
 		table_summary_fini(&o->tables[i].summary);
 	}
 	free(o->tables);
+	range_out_fini(&o->ranges);
+	free(o->open_seqnos);
+	buf_fini(&o->cut);
 	*o = (struct outputs){ 0 };
 }
 
@@ -107,34 +122,149 @@ static int end_table(struct outputs *o)
 	return err ? err : close_err;
 }
 
+static int ensure_table(struct outputs *o)
+{
+	return o->writer ? CAIRN_OK : begin_table(o);
+}
+
+/* ------------------------------------------------------ range tombstones */
+
+/* Write the open fragment as far as end. */
+static int write_open(struct outputs *o, struct cairn_slice end)
+{
+	int err = ensure_table(o);
+
+	for (size_t i = 0; !err && i < o->n_open; i++) {
+		const struct range_del d = { o->open_start, end,
+					     o->open_seqnos[i] };
+
+		err = table_writer_add_range(o->writer, &d);
+		if (!err)
+			o->entries++;
+	}
+	return err;
+}
+
+static int close_open(struct outputs *o)
+{
+	int err = write_open(o, o->open_end);
+
+	o->n_open = 0;
+	return err;
+}
+
+/* The present fragment of o->ranges begins; go to the next one there. */
+static int open_next(struct outputs *o)
+{
+	struct range_out *r = &o->ranges;
+	uint64_t *seqnos = realloc(o->open_seqnos, r->n * sizeof(*seqnos));
+
+	assert(!o->n_open);
+	if (!seqnos)
+		return error_nomem();
+	memcpy(seqnos, r->seqnos, r->n * sizeof(*seqnos));
+	o->open_seqnos = seqnos;
+	o->n_open = r->n;
+	o->open_start = r->start;
+	o->open_end = r->end;
+	return range_out_next(r);
+}
+
 /* ------------------------------------------------------------- splitting */
+
+/* End the table before user_key, which is behind all that is in it. */
+static int cut(struct outputs *o, struct cairn_slice user_key)
+{
+	int err = CAIRN_OK;
+
+	/* What begins with the key is of the next table as a whole. */
+	if (o->n_open && slice_cmp(o->open_start, user_key) < 0) {
+		assert(slice_cmp(user_key, o->open_end) < 0);
+		err = write_open(o, user_key);
+		if (!err)
+			err = buf_set(&o->cut, user_key);
+		o->open_start = buf_slice(&o->cut);
+	}
+	if (!err && o->writer)
+		err = end_table(o);
+	o->grandparent_bytes = 0;
+	return err;
+}
+
+static bool overlaps_too_much(const struct outputs *o)
+{
+	return o->opts.grandparent_bytes_max &&
+	       o->grandparent_bytes > o->opts.grandparent_bytes_max;
+}
 
 /*
  * Move on to user_key among the grandparents. They count for a table when it
  * reaches from at or before them to behind them; the one that a table ends in
- * is cut in two anyway and counts for the next one.
+ * is cut in two anyway and counts for the next one. A fragment that reaches
+ * over many of them is cut before one of them.
  */
-static void pass_grandparents(struct outputs *o, struct cairn_slice user_key)
+static int pass_grandparents(struct outputs *o, struct cairn_slice user_key)
 {
 	while (o->grandparent < o->opts.n_grandparents) {
-		const struct file_meta *f =
-			o->opts.grandparents[o->grandparent];
+		struct file_meta *const *f =
+			&o->opts.grandparents[o->grandparent];
+		int err;
 
-		if (slice_cmp(user_key, f->largest_key.user_key) <= 0)
-			return;
-		if (o->writer)
-			o->grandparent_bytes += f->size;
+		if (slice_cmp(user_key, (*f)->largest_key.user_key) <= 0)
+			return CAIRN_OK;
+		if (o->writer || o->n_open)
+			o->grandparent_bytes += (*f)->size;
 		o->grandparent++;
+		/* The next one begins behind all that there was so far. */
+		if (!o->n_open || !overlaps_too_much(o) ||
+		    o->grandparent == o->opts.n_grandparents ||
+		    slice_cmp(f[1]->smallest_key.user_key, user_key) >= 0 ||
+		    slice_cmp(f[0]->largest_key.user_key,
+			      f[1]->smallest_key.user_key) >= 0 ||
+		    slice_cmp(f[1]->smallest_key.user_key, o->open_end) >= 0)
+			continue;
+		err = cut(o, f[1]->smallest_key.user_key);
+		if (err)
+			return err;
 	}
+	return CAIRN_OK;
 }
 
 static bool table_is_full(const struct outputs *o)
 {
-	if (o->opts.grandparent_bytes_max &&
-	    o->grandparent_bytes > o->opts.grandparent_bytes_max)
-		return true;
-	return o->opts.target_size &&
-	       table_writer_size(o->writer) >= o->opts.target_size;
+	if (!o->writer || !o->entries)
+		return false;
+	return overlaps_too_much(o) ||
+	       (o->opts.target_size &&
+		table_writer_size(o->writer) >= o->opts.target_size);
+}
+
+/* Something begins at user_key, behind all that there was so far: the place
+ * for a table to end. */
+static int come_to(struct outputs *o, struct cairn_slice user_key)
+{
+	int err = pass_grandparents(o, user_key);
+
+	if (!err && o->n_open && slice_cmp(o->open_end, user_key) <= 0)
+		err = close_open(o);
+	if (!err && table_is_full(o))
+		err = cut(o, user_key);
+	return err;
+}
+
+/* Begin the fragments up to and including those that begin at user_key; NULL:
+ * all that are left. */
+static int begin_ranges(struct outputs *o, const struct cairn_slice *user_key)
+{
+	int err = CAIRN_OK;
+
+	while (!err && o->ranges.valid &&
+	       (!user_key || slice_cmp(o->ranges.start, *user_key) <= 0)) {
+		err = come_to(o, o->ranges.start);
+		if (!err)
+			err = open_next(o);
+	}
+	return err;
 }
 
 /*
@@ -144,26 +274,32 @@ static bool table_is_full(const struct outputs *o)
 static int outputs_add(struct outputs *o, const struct ikey *key,
 		       struct cairn_slice value, bool new_key)
 {
-	int err;
+	int err = CAIRN_OK;
 
 	if (new_key) {
-		pass_grandparents(o, key->user_key);
-		if (o->writer && table_is_full(o)) {
-			err = end_table(o);
-			if (err)
-				return err;
-			o->grandparent_bytes = 0;
-		}
+		err = begin_ranges(o, &key->user_key);
+		if (!err)
+			err = come_to(o, key->user_key);
 	}
-	if (!o->writer) {
-		err = begin_table(o);
-		if (err)
-			return err;
-	}
-	err = table_writer_add(o->writer, key, value);
+	if (!err)
+		err = ensure_table(o);
+	if (!err)
+		err = table_writer_add(o->writer, key, value);
 	if (!err)
 		o->entries++;
 	return err;
+}
+
+/* Whatever fragments are left behind the last entry, and the last table. */
+static int outputs_end(struct outputs *o)
+{
+	int err = begin_ranges(o, NULL);
+
+	if (!err && o->n_open)
+		err = pass_grandparents(o, o->open_end);
+	if (!err && o->n_open)
+		err = close_open(o);
+	return err || !o->writer ? err : end_table(o);
 }
 
 /* -------------------------------------------------------------- checking */
@@ -175,10 +311,13 @@ static int unlike(const struct output_table *t, const char *what)
 			 t->path, what);
 }
 
+/* No bytes: there is no entry to stand on. */
 static bool stands_on(const struct iter *it, struct cairn_slice encoded)
 {
 	struct ikey want;
 
+	if (!encoded.len)
+		return !it->valid && !it->status;
 	return it->valid && ikey_decode(encoded, &want) &&
 	       ikey_cmp(&it->key, &want) == 0;
 }
@@ -193,16 +332,23 @@ static int check_bounds(struct outputs *o, const struct output_table *t)
 	if (err)
 		return err;
 	iter_first(it);
-	if (!stands_on(it, t->summary.smallest)) {
+	if (!stands_on(it, t->summary.first_key)) {
 		err = it->status ? it->status : unlike(t, "smallest key");
 		goto out;
 	}
 	iter_last(it);
-	if (!stands_on(it, t->summary.largest))
+	if (!stands_on(it, t->summary.last_key))
 		err = it->status ? it->status : unlike(t, "largest key");
 out:
 	iter_close(it);
 	return err;
+}
+
+static uint64_t n_tombs(const struct table *t)
+{
+	const struct range_dels *d = table_range_dels(t);
+
+	return d ? d->n_tombs : 0;
 }
 
 /* What the disk gives back must be what was put there. */
@@ -220,6 +366,9 @@ static int check_table(struct outputs *o, const struct output_table *t)
 		err = unlike(t, "number of entries");
 	else if (props->deletions != t->summary.deletions)
 		err = unlike(t, "number of deletions");
+	else if (props->range_deletions != t->summary.range_deletions ||
+		 n_tombs(table_ref_table(ref)) != t->summary.range_deletions)
+		err = unlike(t, "number of range tombstones");
 	table_cache_release(o->ctx->tables, ref);
 	return err ? err : check_bounds(o, t);
 }
@@ -238,9 +387,7 @@ static int add_to_edit(struct outputs *o, const struct output_table *t,
 	f->oldest_ancestor_time = o->opts.oldest_ancestor_time
 					  ? o->opts.oldest_ancestor_time
 					  : o->now;
-	atomic_store_explicit(&f->entries, s->entries, memory_order_relaxed);
-	atomic_store_explicit(&f->deletions, s->deletions,
-			      memory_order_relaxed);
+	file_meta_set_counts(f, s->entries, s->deletions, s->range_deletions);
 	err = version_edit_add_file(edit, o->opts.level, f);
 	file_meta_unref(f);
 	return err;
@@ -252,7 +399,7 @@ static int add_to_edit(struct outputs *o, const struct output_table *t,
  */
 static int outputs_finish(struct outputs *o, struct version_edit *edit)
 {
-	int err = o->writer ? end_table(o) : CAIRN_OK;
+	int err = outputs_end(o);
 
 	if (!err && o->n)
 		err = env_sync_dir(o->ctx->env, o->ctx->dir);
@@ -319,7 +466,7 @@ static bool poll_job(void *ctx, uint64_t n_in)
 static int check_count(const struct output_input *in,
 		       const struct merge_loop *l)
 {
-	if (in->entries == 0 || in->entries == l->n_in)
+	if (!in->counted || in->entries == l->n_in)
 		return CAIRN_OK;
 	return error_set(CAIRN_ECORRUPT,
 			 "job read %llu entries of inputs that hold %llu",
@@ -329,8 +476,10 @@ static int check_count(const struct output_input *in,
 
 static int copy_entries(struct outputs *o, struct merge_loop *l)
 {
-	int err;
+	int err = range_out_first(&o->ranges, &l->opts);
 
+	if (err)
+		return err;
 	for (merge_loop_first(l); l->valid; merge_loop_next(l)) {
 		err = outputs_add(o, &l->key, l->value, l->new_key);
 		if (err)

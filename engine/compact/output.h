@@ -5,13 +5,15 @@
  *
  * A table ends only between two user keys, once it has reached the target size
  * or overlaps too much of the level below the output (its grandparents), so
- * that compacting it further will not be dear.
+ * that compacting it further will not be dear. Range tombstones that reach over
+ * the key at which the next table begins are cut in two there: the left table
+ * then ends, exclusively, at that key, and the right one begins with it.
  */
 #ifndef CAIRN_COMPACT_OUTPUT_H
 #define CAIRN_COMPACT_OUTPUT_H
 
 #include "engine/compact/job.h"
-#include "engine/compact/merge_loop.h"
+#include "engine/compact/range_out.h"
 
 struct output_options {
 	int level;
@@ -27,7 +29,8 @@ struct output_options {
 struct output_input {
 	struct iter *in;  /* borrowed */
 	uint64_t bytes;   /* for progress */
-	uint64_t entries; /* how many there must be; 0: not known */
+	bool counted;     /* entries is how many there must be */
+	uint64_t entries; /* but range tombstones */
 };
 
 /*

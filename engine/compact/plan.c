@@ -10,8 +10,8 @@
  * RocksDB's and Pebble's value. */
 #define GRANDPARENT_FILES 10
 
-/* A file with a larger share of tombstones is not moved to where nothing is
- * below it: when it is rewritten they go. */
+/* A file with a larger share of tombstones, or with a range tombstone, is not
+ * moved to where nothing is below it: when it is rewritten they go. */
 #define MOVE_TOMBSTONES_MAX 0.1
 
 /* ------------------------------------------------------- ranges and runs */
@@ -245,7 +245,7 @@ static bool can_move(const struct picker *p, const struct compaction_plan *plan,
 		     const struct range *r)
 {
 	uint64_t overlap = 0;
-	uint64_t entries, deletions;
+	uint64_t entries, deletions, ranges;
 
 	if (plan->n_inputs[0] != 1 || plan->n_inputs[1] ||
 	    plan->from_level == plan->to_level)
@@ -260,7 +260,10 @@ static bool can_move(const struct picker *p, const struct compaction_plan *plan,
 				       memory_order_relaxed);
 	deletions = atomic_load_explicit(&plan->inputs[0][0]->deletions,
 					 memory_order_relaxed);
-	return (double)deletions <= MOVE_TOMBSTONES_MAX * (double)entries ||
+	ranges = atomic_load_explicit(&plan->inputs[0][0]->range_deletions,
+				      memory_order_relaxed);
+	return (!ranges &&
+		(double)deletions <= MOVE_TOMBSTONES_MAX * (double)entries) ||
 	       anything_below(p, plan->to_level, r);
 }
 

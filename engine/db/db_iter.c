@@ -443,9 +443,18 @@ static int add_run(const struct level_iter_options *opts,
 	return err;
 }
 
+/* Whether there may be range tombstones in any source. */
+static bool may_hide(const struct read_state *s)
+{
+	for (size_t i = 0; i < s->n_mems; i++)
+		if (memtable_range_deletions(s->mems[i]))
+			return true;
+	return version_may_have_range_dels(s->version);
+}
+
 /* The sources of the read state, newest first; children has room for all. */
 static int open_children(const struct cairn_iter *it, bool fill_cache,
-			 struct iter **children, size_t *n)
+			 bool hides, struct iter **children, size_t *n)
 {
 	const struct read_state *s = it->state;
 	const struct version *v = s->version;
@@ -454,6 +463,7 @@ static int open_children(const struct cairn_iter *it, bool fill_cache,
 		.scan = fill_cache ? TABLE_SCAN_CACHED : TABLE_SCAN_NO_FILL,
 		.lower = it->lower,
 		.upper = it->upper,
+		.range_dels = hides,
 	};
 	int err = CAIRN_OK;
 
@@ -476,14 +486,17 @@ static int open_input(struct cairn_iter *it, bool fill_cache)
 	size_t max = it->state->n_mems + it->state->version->n_sublevels +
 		     CAIRN_LEVELS;
 	struct iter **children = malloc(max * sizeof(struct iter *));
+	bool hides = may_hide(it->state);
 	size_t n = 0;
 	int err;
 
 	if (!children)
 		return error_nomem();
-	err = open_children(it, fill_cache, children, &n);
+	err = open_children(it, fill_cache, hides, children, &n);
 	if (!err) {
-		err = merging_iter_new(children, n, &it->in);
+		err = hides ? merging_iter_new_hiding(children, n, it->seqno,
+						      &it->in)
+			    : merging_iter_new(children, n, &it->in);
 		n = 0; /* taken over, whatever the result */
 	}
 	while (n)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The iterator a user sees: the versions of all sources merged, of each key
- * the newest one at or below the iterator's seqno, deletions left out.
+ * the newest one at or below the iterator's seqno, deletions left out. What a
+ * range tombstone covers does not come out of the merge.
  *
  * Going forward the input stands on the entry shown, whose key and value are
  * the input's own memory. Going backward the versions of a key come oldest

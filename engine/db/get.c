@@ -18,7 +18,17 @@ struct get {
 	struct cairn_slice key;
 	uint64_t seqno;
 	bool fill_cache;
+	/* The newest range tombstone that covers key in what was looked at so
+	 * far: versions below are deleted, and sources to come have no others.
+	 * 0: none. */
+	uint64_t cover;
 };
+
+static void note_cover(struct get *g, uint64_t seqno)
+{
+	if (g->cover < seqno)
+		g->cover = seqno;
+}
 
 static void release_memtable(void *m)
 {
@@ -64,28 +74,45 @@ static int answer(const struct get *g, const struct file_meta *f,
 	}
 }
 
+/* x has no version: whether a range tombstone has ended the search. */
+static int none_there(const struct get *g, bool *found)
+{
+	*found = g->cover != 0;
+	return g->cover ? CAIRN_NOT_FOUND : CAIRN_OK;
+}
+
 /*
- * Functions called get_from_x set *found when x has a version; their result is
- * the answer then. Otherwise it is CAIRN_OK, or a failure.
+ * Functions called get_from_x set *found when x has a version or a range
+ * tombstone; their result is the answer then. Otherwise it is CAIRN_OK, or a
+ * failure.
  */
-static int get_from_memtable(const struct get *g, struct memtable *m,
-			     bool *found, struct cairn_pinned *out)
+static int get_from_memtable(struct get *g, struct memtable *m, bool *found,
+			     struct cairn_pinned *out)
 {
 	struct cairn_pinned value = { .release = release_memtable, .owner = m };
 	uint64_t trailer;
-	int err = memtable_get(m, g->key, g->seqno, &trailer, &value.value);
+	int err;
 
+	note_cover(g, memtable_cover(m, g->key, g->seqno));
+	err = memtable_get(m, g->key, g->seqno, &trailer, &value.value);
+	if (!err && trailer >> 8 < g->cover)
+		err = CAIRN_NOT_FOUND;
 	if (err)
-		return err == CAIRN_NOT_FOUND ? CAIRN_OK : err;
+		return err == CAIRN_NOT_FOUND ? none_there(g, found) : err;
 	*found = true;
 	memtable_ref(m);
 	return answer(g, NULL, trailer, &value, out);
 }
 
-static int get_from_file(const struct get *g, const struct file_meta *f,
-			 bool *found, struct cairn_pinned *out)
+/*
+ * The tombstones of the file count here: it is the one that would hold a
+ * version of the key at or below seqno, so the place is within its bounds.
+ */
+static int get_from_file(struct get *g, const struct file_meta *f, bool *found,
+			 struct cairn_pinned *out)
 {
 	struct cairn_pinned value = { 0 };
+	const struct range_dels *dels;
 	struct table_ref *ref;
 	uint64_t trailer;
 	int err;
@@ -93,11 +120,18 @@ static int get_from_file(const struct get *g, const struct file_meta *f,
 	err = table_cache_get(g->db->tables, f->number, f->size, &ref);
 	if (err)
 		return err;
+	dels = table_range_dels(table_ref_table(ref));
+	if (dels)
+		note_cover(g, range_dels_cover(dels, g->key, g->seqno));
 	err = table_get(table_ref_table(ref), g->key, g->seqno, g->fill_cache,
 			&trailer, &value);
 	table_cache_release(g->db->tables, ref);
+	if (!err && trailer >> 8 < g->cover) {
+		cairn_pinned_release(&value);
+		err = CAIRN_NOT_FOUND;
+	}
 	if (err)
-		return err == CAIRN_NOT_FOUND ? CAIRN_OK : err;
+		return err == CAIRN_NOT_FOUND ? none_there(g, found) : err;
 	*found = true;
 	return answer(g, f, trailer, &value, out);
 }
@@ -107,7 +141,7 @@ static int get_from_file(const struct get *g, const struct file_meta *f,
  * not end before the place where it would be. This holds as well where two
  * files share a user key, as those of LevelDB may.
  */
-static int get_from_run(const struct get *g, const struct version_files *run,
+static int get_from_run(struct get *g, const struct version_files *run,
 			bool *found, struct cairn_pinned *out)
 {
 	struct ikey target = ikey_seek(g->key, g->seqno);
@@ -119,7 +153,7 @@ static int get_from_run(const struct get *g, const struct version_files *run,
 	return get_from_file(g, run->files[i], found, out);
 }
 
-static int get_from_state(const struct get *g, const struct read_state *s,
+static int get_from_state(struct get *g, const struct read_state *s,
 			  struct cairn_pinned *out)
 {
 	const struct version *v = s->version;

@@ -312,6 +312,8 @@ static int describe_table(struct cairn_db *db, int level, struct file_meta *f,
 			atomic_load_explicit(&f->entries, memory_order_relaxed),
 		.deletions = atomic_load_explicit(&f->deletions,
 						  memory_order_relaxed),
+		.range_deletions = atomic_load_explicit(&f->range_deletions,
+							memory_order_relaxed),
 		.smallest_seqno = f->smallest_seqno,
 		.largest_seqno = f->largest_seqno,
 		/* They live as long as the version, so as the list. */

@@ -168,16 +168,16 @@ static struct file_meta *next_uncounted(const struct work *w,
 static void count_table(struct cairn_db *db, struct file_meta *f)
 {
 	const struct table_props *props;
+	const struct range_dels *dels;
 	struct table_ref *ref;
 
 	/* Whoever reads the table will hear of what is wrong with it. */
 	if (table_cache_get(db->tables, f->number, f->size, &ref))
 		return;
 	props = table_props(table_ref_table(ref));
-	atomic_store_explicit(&f->entries, props->entries,
-			      memory_order_relaxed);
-	atomic_store_explicit(&f->deletions, props->deletions,
-			      memory_order_relaxed);
+	dels = table_range_dels(table_ref_table(ref));
+	file_meta_set_counts(f, props->entries, props->deletions,
+			     dels ? dels->n_tombs : 0);
 	table_cache_release(db->tables, ref);
 }
 

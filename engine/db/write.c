@@ -171,6 +171,23 @@ int cairn_delete(struct cairn_db *db, const struct cairn_write_options *o,
 	return write_one(db, o, KIND_DELETE, key, NULL);
 }
 
+int cairn_delete_range(struct cairn_db *db, const struct cairn_write_options *o,
+		       struct cairn_slice start, struct cairn_slice end)
+{
+	uint8_t header[BATCH_HEADER_LEN] = { 0 };
+	struct commit_batch nothing = { .bytes = header,
+					.len = sizeof(header) };
+	int err = batch_check_range(start, end);
+
+	if (err)
+		return err;
+	if (!slice_eq(start, end))
+		return write_one(db, o, KIND_RANGE_DELETE, start, &end);
+	/* An empty range is never logged; batch.c has why. */
+	set_options(&nothing, o);
+	return write_batch(db, &nothing);
+}
+
 int cairn_wal_sync(struct cairn_db *db)
 {
 	const struct commit_batch nothing = { .sync = true };

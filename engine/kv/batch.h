@@ -34,6 +34,10 @@ static inline uint32_t batch_bytes_count(struct cairn_slice bytes)
 	return load_le32(bytes.data + 8);
 }
 
+/* CAIRN_EINVAL for a key that is too long, or an end before the start. */
+MUST_CHECK int batch_check_range(struct cairn_slice start,
+				 struct cairn_slice end);
+
 /* One operation of a batch. */
 struct batch_op {
 	uint8_t kind;    /* enum ikey_kind; KIND_LOG_DATA consumes no seqno */

@@ -16,6 +16,7 @@
 #include "engine/kv/ikey.h"
 
 struct iter_ops;
+struct range_scope;
 
 struct iter {
 	const struct iter_ops *ops;
@@ -23,6 +24,16 @@ struct iter {
 	int status;
 	struct ikey key;
 	struct cairn_slice value;
+	/*
+	 * The range tombstones that the source has for the keys around where it
+	 * stands, also when it stands on none; NULL when there are none. A
+	 * source whose tombstones change from place to place (level_iter.h)
+	 * stops, with boundary set, where those end that it showed so far: key
+	 * is then a place and no entry. Both stay as they are until the next
+	 * positioning call.
+	 */
+	struct range_scope *scope;
+	bool boundary;
 };
 
 struct iter_ops {

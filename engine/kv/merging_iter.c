@@ -12,6 +12,11 @@
 #include <stdlib.h>
 
 #include "engine/base/error.h"
+#include "engine/kv/range_del.h"
+
+/* So many hidden entries of a child are passed one by one; then a seek is
+ * cheaper. */
+#define HIDDEN_STEPS_MAX 4
 
 struct child {
 	struct iter *it;
@@ -26,6 +31,9 @@ struct merging_iter {
 	struct child *heap;
 	size_t n_heap;
 	size_t n;
+	bool hides;  /* entries that tombstones cover for readers at seqno */
+	bool scoped; /* and a child may have tombstones here */
+	uint64_t seqno;
 	struct iter *children[];
 };
 
@@ -56,6 +64,9 @@ static bool child_before(const struct merging_iter *m, const struct child *a,
 	if (a->prefix != b->prefix)
 		return (a->prefix < b->prefix) != m->reverse;
 	c = ikey_cmp(&a->it->key, &b->it->key);
+	/* The tombstones that end at a boundary count for an entry there. */
+	if (c == 0)
+		return b->it->boundary && !a->it->boundary;
 	return m->reverse ? c > 0 : c < 0;
 }
 
@@ -95,8 +106,14 @@ static void fail(struct merging_iter *m, int status)
 	m->base.status = status;
 }
 
+static void pass_hidden(struct merging_iter *m);
+
 static void show_front(struct merging_iter *m)
 {
+	if (m->scoped) {
+		pass_hidden(m);
+		return;
+	}
 	m->base.valid = true;
 	m->base.key = m->front.it->key;
 	m->base.value = m->front.it->value;
@@ -107,10 +124,13 @@ static void rebuild(struct merging_iter *m)
 {
 	m->base.valid = false;
 	m->base.status = CAIRN_OK;
+	m->scoped = false;
 	m->n_heap = 0;
 	for (size_t i = 0; i < m->n; i++) {
 		struct iter *it = m->children[i];
 
+		if (it->scope)
+			m->scoped = m->hides;
 		if (it->valid) {
 			m->heap[m->n_heap++] = child_of(it);
 		} else if (it->status) {
@@ -126,8 +146,11 @@ static void rebuild(struct merging_iter *m)
 	show_front(m);
 }
 
-/* The front child has moved one step in the present direction. */
-static void advance(struct merging_iter *m)
+/*
+ * The front child has moved in the present direction: find who is in front now.
+ * False when nobody is, at the end or after a failure.
+ */
+static bool find_front(struct merging_iter *m)
 {
 	struct iter *it = m->front.it;
 
@@ -142,14 +165,146 @@ static void advance(struct merging_iter *m)
 		}
 	} else if (it->status) {
 		fail(m, it->status);
-		return;
+		return false;
 	} else if (m->n_heap) {
 		m->front = heap_pop(m);
 	} else {
 		m->base.valid = false;
-		return;
+		return false;
 	}
-	show_front(m);
+	return true;
+}
+
+/* The front child has moved one step in the present direction. */
+static void advance(struct merging_iter *m)
+{
+	if (m->front.it->scope)
+		m->scoped = m->hides;
+	if (find_front(m))
+		show_front(m);
+}
+
+/* ------------------------------------------------------------ hidden entries
+ */
+
+/*
+ * The first child, by age, whose tombstones cover the entry in front; NULL when
+ * there is none. *behind: the entry's child is behind it, so that all its
+ * entries there are covered, too. Tells whether any child has tombstones.
+ */
+static struct range_scope *find_cover(struct merging_iter *m, bool *behind)
+{
+	const struct ikey *key = &m->front.it->key;
+
+	*behind = true;
+	m->scoped = false;
+	for (size_t i = 0; i < m->n; i++) {
+		struct iter *it = m->children[i];
+
+		if (it == m->front.it)
+			*behind = false;
+		if (!it->scope)
+			continue;
+		m->scoped = true;
+		if (range_scope_cover(it->scope, key, m->seqno) >
+		    ikey_seqno(key))
+			return it->scope;
+	}
+	return NULL;
+}
+
+static int out_of_order(void)
+{
+	return error_set(CAIRN_ECORRUPT, "keys of a table out of order");
+}
+
+/* Move the front child, which s covers, to where that ends. */
+static int seek_past(struct merging_iter *m, struct range_scope *s)
+{
+	struct iter *it = m->front.it;
+	struct ikey to;
+
+	/* A child must not come back to where it was. */
+	if (m->reverse) {
+		range_scope_to_start(s, it->key.user_key, m->seqno, &to);
+		iter_seek_lt(it, &to);
+		return it->valid && ikey_cmp(&it->key, &to) >= 0
+			       ? out_of_order()
+			       : CAIRN_OK;
+	}
+	if (!range_scope_to_end(s, it->key.user_key, m->seqno, &to)) {
+		iter_next(it);
+		return CAIRN_OK;
+	}
+	iter_seek_ge(it, &to);
+	return it->valid && ikey_cmp(&it->key, &to) < 0 ? out_of_order()
+							: CAIRN_OK;
+}
+
+static void step_front(struct merging_iter *m)
+{
+	if (m->reverse)
+		iter_prev(m->front.it);
+	else
+		iter_next(m->front.it);
+}
+
+/*
+ * From the entry in front, find one that is not hidden and show it.
+ */
+static void pass_hidden(struct merging_iter *m)
+{
+	const struct iter *passing = NULL;
+	unsigned steps = 0;
+
+	for (;;) {
+		struct iter *it = m->front.it;
+		struct range_scope *cover = NULL;
+		bool behind = false;
+		int err = CAIRN_OK;
+
+		if (!it->boundary) {
+			cover = find_cover(m, &behind);
+			if (!cover)
+				break;
+		}
+		if (it != passing) {
+			passing = it;
+			steps = 0;
+		}
+		if (cover && behind && ++steps > HIDDEN_STEPS_MAX) {
+			steps = 0;
+			err = seek_past(m, cover);
+		} else {
+			step_front(m);
+		}
+		if (err) {
+			fail(m, err);
+			return;
+		}
+		if (it->scope)
+			m->scoped = true;
+		if (!find_front(m))
+			return;
+	}
+	m->base.valid = true;
+	m->base.key = m->front.it->key;
+	m->base.value = m->front.it->value;
+}
+
+/*
+ * Children are positioned one after the other, the newest first. What the
+ * tombstones of one cover from *target on, those behind it need not look at.
+ */
+static void raise_target(const struct merging_iter *m, const struct iter *it,
+			 struct ikey *target)
+{
+	struct ikey to;
+
+	if (m->hides && it->scope &&
+	    range_scope_cover(it->scope, target, m->seqno) &&
+	    range_scope_to_end(it->scope, target->user_key, m->seqno, &to))
+		*target = to;
 }
 
 static void merging_first(struct iter *base)
@@ -176,9 +331,13 @@ static void merging_seek_ge(struct iter *base, const struct ikey *target)
 {
 	struct merging_iter *m = (struct merging_iter *)base;
 
+	struct ikey from = *target;
+
 	m->reverse = false;
-	for (size_t i = 0; i < m->n; i++)
-		iter_seek_ge(m->children[i], target);
+	for (size_t i = 0; i < m->n; i++) {
+		iter_seek_ge(m->children[i], &from);
+		raise_target(m, m->children[i], &from);
+	}
 	rebuild(m);
 }
 
@@ -278,14 +437,11 @@ static const struct iter_ops merging_ops = {
 	.close = merging_close,
 };
 
-int merging_iter_new(struct iter **children, size_t n, struct iter **out)
+static int new_merging(struct iter **children, size_t n,
+		       struct merging_iter **out)
 {
 	struct merging_iter *m;
 
-	if (n == 1) {
-		*out = children[0];
-		return CAIRN_OK;
-	}
 	m = calloc(1, sizeof(*m) + n * sizeof(m->children[0]));
 	if (m)
 		m->heap = malloc((n ? n : 1) * sizeof(m->heap[0]));
@@ -299,6 +455,35 @@ int merging_iter_new(struct iter **children, size_t n, struct iter **out)
 	m->n = n;
 	if (n)
 		memcpy(m->children, children, n * sizeof(m->children[0]));
+	*out = m;
+	return CAIRN_OK;
+}
+
+int merging_iter_new(struct iter **children, size_t n, struct iter **out)
+{
+	struct merging_iter *m;
+	int err;
+
+	if (n == 1) {
+		*out = children[0];
+		return CAIRN_OK;
+	}
+	err = new_merging(children, n, &m);
+	if (!err)
+		*out = &m->base;
+	return err;
+}
+
+int merging_iter_new_hiding(struct iter **children, size_t n, uint64_t seqno,
+			    struct iter **out)
+{
+	struct merging_iter *m;
+	int err = new_merging(children, n, &m);
+
+	if (err)
+		return err;
+	m->hides = true;
+	m->seqno = seqno;
 	*out = &m->base;
 	return CAIRN_OK;
 }

@@ -15,4 +15,13 @@
 MUST_CHECK int merging_iter_new(struct iter **children, size_t n,
 				struct iter **out);
 
+/*
+ * As above, but what the children's range tombstones delete for a reader at
+ * seqno does not appear, nor do boundaries. Children must be given newest
+ * first: where a tombstone of one covers many entries of one behind it, these
+ * are passed over by a seek.
+ */
+MUST_CHECK int merging_iter_new_hiding(struct iter **children, size_t n,
+				       uint64_t seqno, struct iter **out);
+
 #endif

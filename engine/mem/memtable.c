@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "engine/base/error.h"
+#include "engine/base/sync.h"
 #include "engine/kv/batch.h"
 #include "engine/mem/key_index.h"
 
@@ -21,6 +22,32 @@
 #define BYTES_PER_SLOT 128
 #define SLOTS_MIN      16
 #define SLOTS_MAX      ((size_t)1 << 22)
+
+/*
+ * So many range tombstones are looked through one by one. A set of them is made
+ * when there are more, and made anew when looking through those that have come
+ * since has cost as much as SET_COST looks at each tombstone.
+ */
+#define LOOSE_TOMBS_MAX 16
+#define SET_COST        8
+
+/*
+ * Range tombstones are in a stack, which is pushed to without a lock; each is a
+ * piece of the arena.
+ */
+struct range_node {
+	uint64_t seqno;
+	uint32_t next;  /* older; 0: none */
+	uint32_t depth; /* of the stack from here down */
+	uint32_t start_len;
+	uint32_t end_len;
+	uint8_t bytes[]; /* start, then end */
+};
+
+#define RANGE_NODE_LEN offsetof(struct range_node, bytes)
+
+_Static_assert(RANGE_NODE_LEN + ARENA_ALIGN <= SKIPLIST_NODE_OVERHEAD,
+	       "memtable_batch_cost() must bound what a tombstone takes");
 
 /*
  * Space. A batch is let in by its upper bound (memtable_batch_cost()), which
@@ -42,12 +69,22 @@ struct memtable {
 	_Atomic uint32_t refs;
 	_Atomic uint32_t writers;
 
+	/* The last range tombstone; 0: there is none. */
+	_Atomic uint32_t range_top;
+
 	/* Written once for each batch. */
 	_Atomic uint64_t pending;
 	_Atomic uint64_t entries;
 	_Atomic uint64_t smallest; /* UINT64_MAX when empty */
 	_Atomic uint64_t largest;
 	_Atomic uint64_t trail; /* of the last batch, packed; see load_trail */
+
+	struct mutex range_mu; /* a leaf lock */
+	/* Guarded by range_mu: a set of the tombstones from range_set_top down,
+	 * and how many others have been looked at one by one since. */
+	struct range_dels *range_set;
+	uint32_t range_set_top;
+	uint64_t range_looks;
 
 	/* Written for each entry: on a cache line of its own. */
 	_Alignas(64) struct arena arena;
@@ -100,6 +137,7 @@ int memtable_new(size_t capacity, uint64_t log_number, struct memtable **out)
 	atomic_init(&m->refs, 1);
 	atomic_init(&m->writers, 1);
 	atomic_init(&m->smallest, UINT64_MAX);
+	mutex_init(&m->range_mu);
 	*out = m;
 	return CAIRN_OK;
 fail:
@@ -129,6 +167,8 @@ void memtable_unref(struct memtable *m)
 	assert(old > 0);
 	if (old > 1)
 		return;
+	range_dels_unref(m->range_set);
+	mutex_fini(&m->range_mu);
 	arena_fini(&m->blocks);
 	arena_fini(&m->arena);
 	free(m);
@@ -257,14 +297,72 @@ static void account(struct memtable *m, const struct applied *a)
 				  memory_order_relaxed);
 }
 
+static struct range_node *range_node(const struct memtable *m, uint32_t off)
+{
+	return (struct range_node *)(void *)(m->arena.base + off);
+}
+
+static struct range_del range_of_node(const struct range_node *n)
+{
+	return (struct range_del){
+		slice_of(n->bytes, n->start_len),
+		slice_of(n->bytes + n->start_len, n->end_len), n->seqno
+	};
+}
+
+/* Push a tombstone, whose range is not empty. */
+static int insert_range(struct memtable *m, const struct range_del *d)
+{
+	struct range_node *n;
+	uint32_t top, off;
+
+	off = arena_alloc(&m->arena,
+			  RANGE_NODE_LEN + d->start.len + d->end.len);
+	if (!off)
+		return error_nomem();
+	n = range_node(m, off);
+	n->seqno = d->seqno;
+	n->start_len = (uint32_t)d->start.len;
+	n->end_len = (uint32_t)d->end.len;
+	if (d->start.len)
+		memcpy(n->bytes, d->start.data, d->start.len);
+	memcpy(n->bytes + d->start.len, d->end.data, d->end.len);
+	/* Acquire for the depth of the one before, release for this one: pairs
+	 * with those who load the top. */
+	top = atomic_load_explicit(&m->range_top, memory_order_acquire);
+	do {
+		n->next = top;
+		n->depth = top ? range_node(m, top)->depth + 1 : 1;
+	} while (!atomic_compare_exchange_weak_explicit(
+		&m->range_top, &top, off, memory_order_acq_rel,
+		memory_order_acquire));
+	return CAIRN_OK;
+}
+
 /*
- * One operation; *seqno moves on if it takes a number. An empty range counts
- * in the batch but takes none when RocksDB replays it.
+ * A range deletion. An empty range counts in the batch but takes no sequence
+ * number when RocksDB replays it.
  */
+static int apply_range(struct memtable *m, const struct batch_op *op,
+		       uint64_t seqno, bool *empty)
+{
+	const struct range_del d = { op->key, op->value, seqno };
+	int c = slice_cmp(op->key, op->value);
+
+	*empty = c == 0;
+	if (c > 0)
+		return error_set(CAIRN_ECORRUPT,
+				 "batch deletes a range that ends before it "
+				 "begins");
+	return c ? insert_range(m, &d) : CAIRN_OK;
+}
+
+/* One operation; *seqno moves on if it takes a number. */
 static int apply_op(struct memtable *m, const struct batch_op *op,
 		    uint64_t *seqno, struct trail *trail, struct applied *done)
 {
 	struct ikey key = ikey_make(op->key, *seqno, op->kind);
+	bool empty = false;
 	int err;
 
 	if (op->kind == KIND_LOG_DATA)
@@ -273,15 +371,11 @@ static int apply_op(struct memtable *m, const struct batch_op *op,
 		++*seqno;
 		return CAIRN_OK;
 	}
-	if (op->kind == KIND_RANGE_DELETE) {
-		if (slice_eq(op->key, op->value))
-			return CAIRN_OK;
-		return error_set(CAIRN_ENOTSUP,
-				 "batch deletes a range of keys (DeleteRange)");
-	}
-
-	err = insert(m, &key, op->value, trail);
-	if (err)
+	if (op->kind == KIND_RANGE_DELETE)
+		err = apply_range(m, op, *seqno, &empty);
+	else
+		err = insert(m, &key, op->value, trail);
+	if (err || empty)
 		return err;
 	done->entries++;
 	if (*seqno < done->smallest)
@@ -388,10 +482,145 @@ int memtable_get(const struct memtable *m, struct cairn_slice user_key,
 	return CAIRN_OK;
 }
 
+/* -------------------------------------------------------- range tombstones */
+
+static uint32_t load_range_top(const struct memtable *m)
+{
+	/* Pairs with insert_range(). */
+	return atomic_load_explicit(&m->range_top, memory_order_acquire);
+}
+
+/* The newest one that covers the key among those from top down to bottom,
+ * which is not looked at. */
+static uint64_t cover_one_by_one(const struct memtable *m, uint32_t top,
+				 uint32_t bottom, struct cairn_slice user_key,
+				 uint64_t snapshot)
+{
+	uint64_t newest = 0;
+
+	while (top != bottom) {
+		const struct range_node *n = range_node(m, top);
+		struct range_del d = range_of_node(n);
+
+		if (d.seqno <= snapshot && d.seqno > newest &&
+		    slice_cmp(d.start, user_key) <= 0 &&
+		    slice_cmp(user_key, d.end) < 0)
+			newest = d.seqno;
+		top = n->next;
+	}
+	return newest;
+}
+
+static int list_from(const struct memtable *m, uint32_t top,
+		     struct range_del_list *l)
+{
+	while (top) {
+		const struct range_node *n = range_node(m, top);
+		const struct range_del d = range_of_node(n);
+		int err = range_del_list_add(l, &d);
+
+		if (err)
+			return err;
+		top = n->next;
+	}
+	return CAIRN_OK;
+}
+
+/* Make range_set the set of all tombstones from top down. range_mu held. */
+static int renew_set(struct memtable *m, uint32_t top)
+{
+	struct range_del_list l = { 0 };
+	struct range_dels *set = NULL;
+	int err = list_from(m, top, &l);
+
+	if (!err)
+		err = range_dels_new(&l, &set);
+	range_del_list_fini(&l);
+	if (err)
+		return err;
+	range_dels_unref(m->range_set);
+	m->range_set = set;
+	m->range_set_top = top;
+	m->range_looks = 0;
+	return CAIRN_OK;
+}
+
+uint64_t memtable_cover(struct memtable *m, struct cairn_slice user_key,
+			uint64_t snapshot)
+{
+	uint32_t top = load_range_top(m);
+	uint32_t depth, loose, bottom;
+	struct range_dels *set;
+	uint64_t in_set, newest;
+
+	if (!top)
+		return 0;
+	depth = range_node(m, top)->depth;
+	if (depth <= LOOSE_TOMBS_MAX)
+		return cover_one_by_one(m, top, 0, user_key, snapshot);
+
+	mutex_lock(&m->range_mu);
+	bottom = m->range_set_top;
+	/* Another thread may have seen a later top and made a set of it. */
+	if (bottom && range_node(m, bottom)->depth >= depth)
+		top = bottom;
+	loose = range_node(m, top)->depth -
+		(bottom ? range_node(m, bottom)->depth : 0);
+	m->range_looks += loose;
+	/* Without memory for a set, one by one does as well. */
+	if (loose > LOOSE_TOMBS_MAX &&
+	    m->range_looks > (uint64_t)SET_COST * depth)
+		(void)renew_set(m, top);
+	bottom = m->range_set_top;
+	set = m->range_set ? range_dels_ref(m->range_set) : NULL;
+	mutex_unlock(&m->range_mu);
+
+	newest = cover_one_by_one(m, top, bottom, user_key, snapshot);
+	in_set = set ? range_dels_cover(set, user_key, snapshot) : 0;
+	range_dels_unref(set);
+	return newest > in_set ? newest : in_set;
+}
+
+int memtable_range_dels(struct memtable *m, struct range_dels **out)
+{
+	uint32_t top = load_range_top(m);
+	int err = CAIRN_OK;
+
+	*out = NULL;
+	if (!top)
+		return CAIRN_OK;
+	mutex_lock(&m->range_mu);
+	/* A set of more than what is asked for does no harm: the rest is newer
+	 * than what the caller can see. */
+	if (!m->range_set_top ||
+	    range_node(m, m->range_set_top)->depth < range_node(m, top)->depth)
+		err = renew_set(m, top);
+	if (!err && m->range_set)
+		*out = range_dels_ref(m->range_set);
+	mutex_unlock(&m->range_mu);
+	return err;
+}
+
+int memtable_list_range_dels(const struct memtable *m, struct range_del_list *l)
+{
+	return list_from(m, load_range_top(m), l);
+}
+
+uint64_t memtable_range_deletions(const struct memtable *m)
+{
+	uint32_t top = load_range_top(m);
+
+	return top ? range_node(m, top)->depth : 0;
+}
+
+/* --------------------------------------------------------------- iterators */
+
 struct mem_iter {
 	struct iter base;
 	struct memtable *m;
 	uint32_t node;
+	struct range_dels *set; /* NULL: no range tombstones */
+	struct range_scope scope;
 };
 
 static void mem_iter_at(struct iter *it, uint32_t node)
@@ -464,6 +693,7 @@ static void mem_iter_close(struct iter *it)
 {
 	struct mem_iter *mi = (struct mem_iter *)it;
 
+	range_dels_unref(mi->set);
 	memtable_unref(mi->m);
 	free(mi);
 }
@@ -481,9 +711,19 @@ static const struct iter_ops mem_iter_ops = {
 int memtable_iter_new(struct memtable *m, struct iter **out)
 {
 	struct mem_iter *mi = calloc(1, sizeof(*mi));
+	int err;
 
 	if (!mi)
 		return error_nomem();
+	err = memtable_range_dels(m, &mi->set);
+	if (err) {
+		free(mi);
+		return err;
+	}
+	if (mi->set) {
+		mi->scope.set = mi->set;
+		mi->base.scope = &mi->scope;
+	}
 	memtable_ref(m);
 	mi->base.ops = &mem_iter_ops;
 	mi->m = m;

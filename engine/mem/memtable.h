@@ -14,6 +14,7 @@
 
 #include "engine/kv/ikey.h"
 #include "engine/kv/iter.h"
+#include "engine/kv/range_del.h"
 
 struct memtable;
 
@@ -44,9 +45,9 @@ bool memtable_reserve(struct memtable *m, size_t cost);
 /*
  * Insert the operations of a validated batch whose header holds its sequence
  * number; the i-th counted operation gets seqno + i. Space must have been
- * reserved, so this cannot run out of memory. CAIRN_ENOTSUP for an operation
- * that the memtable cannot hold. Column families other than 0 are skipped but
- * consume their sequence numbers.
+ * reserved, so this cannot run out of memory. CAIRN_ECORRUPT for a range that
+ * ends before it begins, which is never logged on purpose. Column families
+ * other than 0 are skipped but consume their sequence numbers.
  */
 MUST_CHECK int memtable_apply(struct memtable *m, struct cairn_slice batch);
 
@@ -61,13 +62,32 @@ int memtable_get(const struct memtable *m, struct cairn_slice user_key,
 		 uint64_t snapshot, uint64_t *trailer,
 		 struct cairn_slice *value);
 
-/* An iterator over all entries. Takes a reference. */
+/*
+ * The newest range tombstone at or below snapshot that covers user_key: its
+ * sequence number, 0 when there is none.
+ */
+uint64_t memtable_cover(struct memtable *m, struct cairn_slice user_key,
+			uint64_t snapshot);
+
+/*
+ * All range tombstones, as a set with a reference for the caller; NULL when
+ * there are none. Add them to a list. CAIRN_ENOMEM.
+ */
+MUST_CHECK int memtable_range_dels(struct memtable *m, struct range_dels **out);
+MUST_CHECK int memtable_list_range_dels(const struct memtable *m,
+					struct range_del_list *l);
+
+/*
+ * An iterator over all entries but range tombstones; those of this moment are
+ * its scope. Takes a reference.
+ */
 MUST_CHECK int memtable_iter_new(struct memtable *m, struct iter **out);
 
 /* Bytes of the arena in use, reserved ones included; its whole size. */
 size_t memtable_bytes(const struct memtable *m);
 size_t memtable_capacity(const struct memtable *m);
-uint64_t memtable_entries(const struct memtable *m);
+uint64_t memtable_entries(const struct memtable *m); /* tombstones included */
+uint64_t memtable_range_deletions(const struct memtable *m);
 bool memtable_empty(const struct memtable *m);
 /* Lowest and highest seqno inserted; only when not empty. */
 uint64_t memtable_smallest_seqno(const struct memtable *m);

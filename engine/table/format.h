@@ -22,6 +22,9 @@
 #define FOOTER_LEGACY_LEN 48
 #define FOOTER_VERSION    5 /* what is written, and the newest that is read */
 
+/* The name of the block of range tombstones in the metaindex. */
+#define RANGE_DEL_KEY "rocksdb.range_del"
+
 /*
  * No block is larger, stored or decompressed: one entry with the largest key
  * and value, and what other writers may have put around it.

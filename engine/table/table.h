@@ -13,6 +13,7 @@
 
 #include "engine/env/env.h"
 #include "engine/kv/iter.h"
+#include "engine/kv/range_del.h"
 #include "engine/table/block_cache.h"
 #include "engine/table/props.h"
 
@@ -46,7 +47,7 @@ struct table_read_options {
  * size must be the file's (CAIRN_ECORRUPT otherwise). opts is copied; what it
  * points to must outlive the table.
  * CAIRN_ECORRUPT, CAIRN_ENOTSUP (newer format, foreign comparator, codec that
- * is missing, range tombstones, ...), CAIRN_EIO, CAIRN_ENOMEM.
+ * is missing, ...), CAIRN_EIO, CAIRN_ENOMEM.
  */
 MUST_CHECK int table_open(struct rfile *f, const char *path,
 			  uint64_t file_number, uint64_t size,
@@ -55,6 +56,10 @@ MUST_CHECK int table_open(struct rfile *f, const char *path,
 void table_close(struct table *t); /* NULL is allowed */
 
 const struct table_props *table_props(const struct table *t);
+
+/* The range tombstones, not cut to any bounds; NULL when there are none. They
+ * live as long as the table. */
+const struct range_dels *table_range_dels(const struct table *t);
 
 /*
  * The newest version of user_key with seqno <= snapshot. CAIRN_OK: *trailer is
@@ -71,7 +76,8 @@ enum table_scan {
 	TABLE_SCAN_BULK,    /* compaction: as above, with large reads ahead */
 };
 
-/* The table must stay open while the iterator lives. */
+/* Over the point entries; the tombstones are its scope. The table must stay
+ * open while the iterator lives. */
 MUST_CHECK int table_iter_new(struct table *t, enum table_scan scan,
 			      struct iter **out);
 

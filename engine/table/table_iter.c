@@ -53,6 +53,7 @@ struct table_iter {
 	uint64_t ahead_end;
 	size_t ahead;
 
+	struct range_scope scope; /* only when base.scope is set */
 	void (*on_close)(void *ctx);
 	void *on_close_ctx;
 	uint8_t key[INLINE_KEY_LEN];
@@ -465,6 +466,10 @@ int table_iter_new(struct table *t, enum table_scan scan, struct iter **out)
 		.window_len = BULK_MIN,
 		.ahead = AHEAD_MIN,
 	};
+	if (t->range_dels) {
+		it->scope.set = t->range_dels;
+		it->base.scope = &it->scope;
+	}
 	block_iter_init(&it->entry, t->seqno_bits, it->key, sizeof(it->key));
 	*out = &it->base;
 	return CAIRN_OK;

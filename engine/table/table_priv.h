@@ -54,7 +54,9 @@ struct table {
 	struct index_format index_format;
 	bool two_level;
 	struct table_filter filter;
-	uint64_t seqno_bits; /* see struct block_iter */
+	uint64_t seqno_bits;           /* see struct block_iter */
+	struct range_dels *range_dels; /* NULL: none */
+	uint64_t n_range_dels;         /* entries of their block */
 	size_t memory;
 };
 

@@ -2,8 +2,9 @@
 /*
  * Checking a whole table: every block's checksum, every entry, the order of the
  * keys, that the index separates the blocks and the filter knows the keys, and
- * that there are as many entries as the properties say. Of an external table
- * also that entries are numbered 0 and no user key is there twice.
+ * that there are as many entries and range tombstones as the properties say. Of
+ * an external table also that entries are numbered 0 and no user key is there
+ * twice.
  */
 #include <inttypes.h>
 
@@ -167,6 +168,16 @@ static int verify_count(const struct verifier *v)
 		v->t->path, v->entries, p->entries - p->range_deletions);
 }
 
+/* The tombstones themselves were checked when the table was opened. */
+static int verify_range_dels(const struct table *t)
+{
+	if (!t->has_props || t->n_range_dels == t->props.range_deletions)
+		return CAIRN_OK;
+	return error_set(CAIRN_ECORRUPT,
+			 "%s: %" PRIu64 " range tombstones, should be %" PRIu64,
+			 t->path, t->n_range_dels, t->props.range_deletions);
+}
+
 int table_verify(struct table *t)
 {
 	struct verifier v = { .t = t };
@@ -176,6 +187,8 @@ int table_verify(struct table *t)
 		err = verify_filter(&v);
 	if (!err)
 		err = verify_count(&v);
+	if (!err)
+		err = verify_range_dels(t);
 	read_window_fini(&v.window);
 	buf_fini(&v.reuse);
 	buf_fini(&v.last_key);

@@ -46,6 +46,10 @@ struct table_writer {
 
 	struct buf first_key; /* internal keys */
 	struct buf last_key;
+	/* The range tombstones, the first one's key, the farthest end. */
+	struct block_builder ranges;
+	struct buf first_range;
+	struct buf last_end; /* a user key */
 	uint64_t smallest_seqno;
 	uint64_t largest_seqno;
 };
@@ -106,6 +110,7 @@ int table_writer_new(struct wfile *f, const char *path,
 	w->opts = *opts;
 	w->smallest_seqno = SEQNO_MAX;
 	block_builder_init(&w->data, opts->restart_interval);
+	block_builder_init(&w->ranges, 1);
 	filter_builder_init(&w->filter, opts->bloom_bits_per_key, opts->prefix);
 	w->path = strdup(path);
 	err = w->path ? init_props(w) : error_nomem();
@@ -133,6 +138,9 @@ void table_writer_free(struct table_writer *w)
 	table_props_fini(&w->props);
 	buf_fini(&w->first_key);
 	buf_fini(&w->last_key);
+	block_builder_fini(&w->ranges);
+	buf_fini(&w->first_range);
+	buf_fini(&w->last_end);
 	free(w->path);
 	free(w);
 }
@@ -262,7 +270,9 @@ static void count(struct table_writer *w, const struct ikey *key,
 	uint8_t kind = ikey_kind(key);
 
 	p->entries++;
-	p->deletions += kind == KIND_DELETE || kind == KIND_SINGLE_DELETE;
+	p->deletions += kind == KIND_DELETE || kind == KIND_SINGLE_DELETE ||
+			kind == KIND_RANGE_DELETE;
+	p->range_deletions += kind == KIND_RANGE_DELETE;
 	p->merges += kind == KIND_MERGE;
 	p->raw_key_bytes += key->user_key.len + IKEY_TRAILER_LEN;
 	p->raw_value_bytes += value.len;
@@ -272,17 +282,26 @@ static void count(struct table_writer *w, const struct ikey *key,
 		w->largest_seqno = seqno;
 }
 
-static int remember_key(struct table_writer *w, const struct ikey *key)
+static int set_ikey(struct buf *b, const struct ikey *key)
 {
 	size_t len = key->user_key.len + IKEY_TRAILER_LEN;
 	int err;
 
-	buf_clear(&w->last_key);
-	err = buf_reserve(&w->last_key, len);
+	buf_clear(b);
+	err = buf_reserve(b, len);
 	if (err)
 		return err;
-	ikey_encode(w->last_key.data, key);
-	w->last_key.len = len;
+	ikey_encode(b->data, key);
+	b->len = len;
+	return CAIRN_OK;
+}
+
+static int remember_key(struct table_writer *w, const struct ikey *key)
+{
+	int err = set_ikey(&w->last_key, key);
+
+	if (err)
+		return err;
 	return w->first_key.len
 		       ? CAIRN_OK
 		       : buf_set(&w->first_key, buf_slice(&w->last_key));
@@ -336,10 +355,55 @@ int table_writer_add(struct table_writer *w, const struct ikey *key,
 	return w->failed;
 }
 
+static int add_range(struct table_writer *w, const struct range_del *d)
+{
+	struct ikey key = ikey_make(d->start, d->seqno, KIND_RANGE_DELETE);
+	uint8_t trailer[IKEY_TRAILER_LEN];
+	int err = CAIRN_OK;
+
+	if (block_builder_empty(&w->ranges))
+		err = set_ikey(&w->first_range, &key);
+	put_le64(trailer, key.trailer);
+	if (!err)
+		err = block_builder_add(&w->ranges, d->start,
+					slice_of(trailer, sizeof(trailer)),
+					d->end);
+	if (!err && slice_cmp(buf_slice(&w->last_end), d->end) < 0)
+		err = buf_set(&w->last_end, d->end);
+	if (!err)
+		count(w, &key, d->end);
+	return err;
+}
+
+static bool range_ascends(const struct table_writer *w,
+			  const struct range_del *d)
+{
+	struct ikey key = ikey_make(d->start, d->seqno, KIND_RANGE_DELETE);
+	struct ikey last;
+
+	return !ikey_decode(block_builder_last_key(&w->ranges), &last) ||
+	       ikey_cmp(&last, &key) <= 0;
+}
+
+int table_writer_add_range(struct table_writer *w, const struct range_del *d)
+{
+	bool in_order = range_ascends(w, d);
+
+	assert(!w->failed);
+	assert(in_order);
+	assert(slice_cmp(d->start, d->end) < 0);
+	(void)in_order;
+	w->failed = add_range(w, d);
+	return w->failed;
+}
+
 uint64_t table_writer_size(const struct table_writer *w)
 {
 	return w->offset + block_builder_size(&w->data) +
-	       index_builder_size(&w->index) + filter_builder_size(&w->filter);
+	       index_builder_size(&w->index) + filter_builder_size(&w->filter) +
+	       (block_builder_empty(&w->ranges)
+			? 0
+			: block_builder_size(&w->ranges));
 }
 
 uint64_t table_writer_entries(const struct table_writer *w)
@@ -400,20 +464,37 @@ static int add_meta(struct block_builder *b, const char *name,
 				 slice_of(value, (size_t)(end - value)));
 }
 
-/* Names in bytewise order; filter NULL: there is none. */
-static int put_metaindex(struct table_writer *w,
-			 const struct block_handle *filter,
-			 struct block_handle props, struct block_handle *h)
+/* Uncompressed: RocksDB takes a compressed one for damage. */
+static int put_ranges(struct table_writer *w, struct block_handle *h)
+{
+	struct cairn_slice contents;
+	int err = block_builder_finish(&w->ranges, &contents);
+
+	return err ? err : put_raw(w, contents, h);
+}
+
+/* The blocks that the metaindex names; NULL: there is none. */
+struct meta_blocks {
+	const struct block_handle *filter;
+	const struct block_handle *props;
+	const struct block_handle *ranges;
+};
+
+/* Names in bytewise order. */
+static int put_metaindex(struct table_writer *w, const struct meta_blocks *m,
+			 struct block_handle *h)
 {
 	struct block_builder b;
 	struct cairn_slice contents;
 	int err = CAIRN_OK;
 
 	block_builder_init(&b, 1);
-	if (filter)
-		err = add_meta(&b, FILTER_FULL_KEY, *filter);
+	if (m->filter)
+		err = add_meta(&b, FILTER_FULL_KEY, *m->filter);
 	if (!err)
-		err = add_meta(&b, "rocksdb.properties", props);
+		err = add_meta(&b, "rocksdb.properties", *m->props);
+	if (!err && m->ranges)
+		err = add_meta(&b, RANGE_DEL_KEY, *m->ranges);
 	if (!err)
 		err = block_builder_finish(&b, &contents);
 	if (!err)
@@ -436,8 +517,8 @@ static int finish_file(struct table_writer *w)
 {
 	struct footer footer = { .version = FOOTER_VERSION,
 				 .checksum = TABLE_CHECKSUM_WRITTEN };
-	struct block_handle filter, props;
-	bool has_filter = w->filter.millibits != 0;
+	struct block_handle filter, props, ranges;
+	struct meta_blocks metas = { .props = &props };
 	int err = CAIRN_OK;
 
 	if (!block_builder_empty(&w->data))
@@ -445,15 +526,21 @@ static int finish_file(struct table_writer *w)
 	if (!err)
 		err = index_closed(w, NULL);
 	w->props.data_bytes = w->offset;
-	if (!err && has_filter)
+	/* Without point entries there is nothing to filter. */
+	if (w->filter.millibits && w->first_key.len)
+		metas.filter = &filter;
+	if (!block_builder_empty(&w->ranges))
+		metas.ranges = &ranges;
+	if (!err && metas.filter)
 		err = put_filter(w, &filter);
 	if (!err)
 		err = put_index(w, &footer.index);
+	if (!err && metas.ranges)
+		err = put_ranges(w, &ranges);
 	if (!err)
 		err = put_props(w, &props);
 	if (!err)
-		err = put_metaindex(w, has_filter ? &filter : NULL, props,
-				    &footer.metaindex);
+		err = put_metaindex(w, &metas, &footer.metaindex);
 	return err ? err : put_footer(w, &footer);
 }
 
@@ -468,21 +555,55 @@ void table_summary_fini(struct table_summary *s)
 {
 	free_bytes(&s->smallest);
 	free_bytes(&s->largest);
+	free_bytes(&s->first_key);
+	free_bytes(&s->last_key);
 }
 
-static int summarize(const struct table_writer *w, struct table_summary *out)
+/* The greater of the two if sign is 1, the less if it is -1; an empty one does
+ * not count. */
+static struct cairn_slice outer(struct cairn_slice a, struct cairn_slice b,
+				int sign)
+{
+	struct ikey x, y;
+
+	if (!ikey_decode(a, &x))
+		return b;
+	if (!ikey_decode(b, &y))
+		return a;
+	return ikey_cmp(&x, &y) * sign >= 0 ? a : b;
+}
+
+static int summarize(struct table_writer *w, struct table_summary *out)
 {
 	struct table_summary s = {
 		.size = w->offset,
 		.entries = w->props.entries,
 		.deletions = w->props.deletions,
+		.range_deletions = w->props.range_deletions,
 		.smallest_seqno = w->smallest_seqno,
 		.largest_seqno = w->largest_seqno,
 	};
-	int err = slice_dup(buf_slice(&w->first_key), &s.smallest);
+	struct cairn_slice first = buf_slice(&w->first_key);
+	struct cairn_slice last = buf_slice(&w->last_key);
+	struct buf end = { 0 };
+	int err = CAIRN_OK;
 
+	if (w->first_range.len) {
+		struct ikey key = ikey_make(buf_slice(&w->last_end), SEQNO_MAX,
+					    KIND_RANGE_DELETE);
+
+		err = set_ikey(&end, &key);
+	}
 	if (!err)
-		err = slice_dup(buf_slice(&w->last_key), &s.largest);
+		err = slice_dup(outer(first, buf_slice(&w->first_range), -1),
+				&s.smallest);
+	if (!err)
+		err = slice_dup(outer(last, buf_slice(&end), 1), &s.largest);
+	if (!err)
+		err = slice_dup(first, &s.first_key);
+	if (!err)
+		err = slice_dup(last, &s.last_key);
+	buf_fini(&end);
 	if (err)
 		table_summary_fini(&s);
 	else

@@ -8,7 +8,7 @@
 #define CAIRN_TABLE_TABLE_WRITER_H
 
 #include "engine/env/env.h"
-#include "engine/kv/ikey.h"
+#include "engine/kv/range_del.h"
 #include "engine/table/props.h"
 
 /* The type byte behind a block. */
@@ -50,23 +50,40 @@ MUST_CHECK int table_writer_new(struct wfile *f, const char *path,
 MUST_CHECK int table_writer_add(struct table_writer *w, const struct ikey *key,
 				struct cairn_slice value);
 
+/*
+ * Add a range tombstone, between any two entries: by ascending start, those of
+ * one start by descending seqno (asserted). Readers take them to reach no
+ * further than the bounds in the summary.
+ */
+MUST_CHECK int table_writer_add_range(struct table_writer *w,
+				      const struct range_del *d);
+
 /* Bytes written, plus a fair guess for what is still in memory. */
 uint64_t table_writer_size(const struct table_writer *w);
 uint64_t table_writer_entries(const struct table_writer *w);
 
-/* What finish found; bounds are encoded internal keys, malloc'ed. */
+/*
+ * What finish found; keys are encoded internal keys, malloc'ed. The bounds are
+ * RocksDB's: a range tombstone reaches from its start at its own seqno to its
+ * end at the highest one, which sorts before all entries of that key.
+ */
 struct table_summary {
 	uint64_t size;
-	uint64_t entries;
+	uint64_t entries; /* range tombstones included, as in deletions */
 	uint64_t deletions;
+	uint64_t range_deletions;
 	uint64_t smallest_seqno;
 	uint64_t largest_seqno;
 	struct cairn_slice smallest;
 	struct cairn_slice largest;
+	/* Of the point entries only; no bytes when there are none. */
+	struct cairn_slice first_key;
+	struct cairn_slice last_key;
 };
 void table_summary_fini(struct table_summary *s);
 
-/* Write what remains, footer last; at least one entry must have been added. */
+/* Write what remains, footer last; at least one entry or tombstone must have
+ * been added. */
 MUST_CHECK int table_writer_finish(struct table_writer *w,
 				   struct table_summary *out);
 

@@ -26,9 +26,11 @@ struct file_meta {
 	uint64_t creation_time; /* seconds; 0 unknown */
 	uint64_t oldest_ancestor_time;
 
-	/* From the table's properties, 0 until loaded. */
+	/* From the table's properties, 0 until loaded; see
+	 * file_meta_set_counts(). */
 	_Atomic uint64_t entries;
 	_Atomic uint64_t deletions;
+	_Atomic uint64_t range_deletions; /* part of both */
 
 	/* Guarded by the database mutex: the job the file is an input of. */
 	uint64_t job;
@@ -42,6 +44,17 @@ MUST_CHECK int file_meta_new(uint64_t number, uint64_t size,
 			     struct file_meta **out);
 struct file_meta *file_meta_ref(struct file_meta *f); /* returns f */
 void file_meta_unref(struct file_meta *f);            /* NULL is allowed */
+
+/* Who sees entries (acquire) sees the others. */
+static inline void file_meta_set_counts(struct file_meta *f, uint64_t entries,
+					uint64_t deletions,
+					uint64_t range_deletions)
+{
+	atomic_store_explicit(&f->deletions, deletions, memory_order_relaxed);
+	atomic_store_explicit(&f->range_deletions, range_deletions,
+			      memory_order_relaxed);
+	atomic_store_explicit(&f->entries, entries, memory_order_release);
+}
 
 /*
  * Whether the largest bound only says where the file's last range tombstone

@@ -6,6 +6,7 @@
 
 #include "engine/base/buf.h"
 #include "engine/base/error.h"
+#include "engine/kv/range_del.h"
 
 struct level_iter {
 	struct iter base;
@@ -16,10 +17,24 @@ struct level_iter {
 	/* Set by seek_prefix_ge: files without the prefix end the walk. */
 	bool prefix_mode;
 	struct buf prefix;
+	/* Of the open file; only when base.scope is set. */
+	struct range_scope scope;
+	struct ikey lower;
 };
+
+struct ikey level_lower_bound(const struct version_files *files, size_t i)
+{
+	struct ikey lower = files->files[i]->smallest_key;
+
+	if (i > 0 && !file_meta_before(files->files[i - 1], files->files[i]))
+		return lower;
+	lower.trailer = UINT64_MAX;
+	return lower;
+}
 
 static void show(struct level_iter *l)
 {
+	l->base.boundary = false;
 	l->base.valid = l->table->valid;
 	l->base.status = l->table->status;
 	l->base.key = l->table->key;
@@ -28,8 +43,37 @@ static void show(struct level_iter *l)
 
 static void end(struct level_iter *l, int status)
 {
+	l->base.boundary = false;
+	l->base.scope = NULL;
 	l->base.valid = false;
 	l->base.status = status;
+}
+
+/* Stop at an end of the open file. */
+static void show_boundary(struct level_iter *l, const struct ikey *place)
+{
+	l->base.boundary = true;
+	l->base.valid = true;
+	l->base.status = CAIRN_OK;
+	l->base.key = *place;
+	l->base.value = slice_of(NULL, 0);
+}
+
+/* Show the tombstones of the open file, which is files[pos]. */
+static void show_scope(struct level_iter *l)
+{
+	struct range_scope *of_table = l->table->scope;
+
+	l->base.scope = NULL;
+	if (!of_table || !l->opts.range_dels)
+		return;
+	l->lower = level_lower_bound(l->files, l->pos);
+	l->scope = (struct range_scope){
+		.set = of_table->set,
+		.lower = &l->lower,
+		.upper = &l->files->files[l->pos]->largest_key,
+	};
+	l->base.scope = &l->scope;
 }
 
 static bool above_upper(const struct level_iter *l, size_t i)
@@ -65,8 +109,10 @@ static bool open_file(struct level_iter *l, size_t i)
 	const struct file_meta *f = l->files->files[i];
 	int err;
 
-	if (l->table && l->pos == i)
+	if (l->table && l->pos == i) {
+		show_scope(l);
 		return true;
+	}
 	iter_close(l->table);
 	l->table = NULL;
 	err = table_cache_iter_new(l->opts.tables, f->number, f->size,
@@ -76,15 +122,24 @@ static bool open_file(struct level_iter *l, size_t i)
 		return false;
 	}
 	l->pos = i;
+	show_scope(l);
 	return true;
 }
 
-/* The open table has been positioned: go on to the next while it has no entry.
+/*
+ * The open table has been positioned: go on to the next while it has no entry,
+ * unless it has tombstones. leave: also then.
  */
-static void settle_forward(struct level_iter *l)
+static void settle_forward(struct level_iter *l, bool leave)
 {
 	while (!l->table->valid && !l->table->status) {
 		size_t i = l->pos + 1;
+
+		if (l->base.scope && !leave) {
+			show_boundary(l, l->scope.upper);
+			return;
+		}
+		leave = false;
 
 		if (i >= l->files->n || above_upper(l, i) ||
 		    (l->prefix_mode &&
@@ -101,9 +156,14 @@ static void settle_forward(struct level_iter *l)
 	show(l);
 }
 
-static void settle_backward(struct level_iter *l)
+static void settle_backward(struct level_iter *l, bool leave)
 {
 	while (!l->table->valid && !l->table->status) {
+		if (l->base.scope && !leave) {
+			show_boundary(l, l->scope.lower);
+			return;
+		}
+		leave = false;
 		if (l->pos == 0 || below_lower(l, l->pos - 1)) {
 			end(l, CAIRN_OK);
 			return;
@@ -133,7 +193,7 @@ static void level_first(struct iter *base)
 	if (!open_file(l, i))
 		return;
 	iter_first(l->table);
-	settle_forward(l);
+	settle_forward(l, false);
 }
 
 /*
@@ -170,7 +230,7 @@ static void level_last(struct iter *base)
 	if (!open_file(l, i))
 		return;
 	iter_last(l->table);
-	settle_backward(l);
+	settle_backward(l, false);
 }
 
 static void level_seek_ge(struct iter *base, const struct ikey *target)
@@ -186,7 +246,7 @@ static void level_seek_ge(struct iter *base, const struct ikey *target)
 	if (!open_file(l, i))
 		return;
 	iter_seek_ge(l->table, target);
-	settle_forward(l);
+	settle_forward(l, false);
 }
 
 static void level_seek_lt(struct iter *base, const struct ikey *target)
@@ -202,7 +262,7 @@ static void level_seek_lt(struct iter *base, const struct ikey *target)
 	if (!open_file(l, i))
 		return;
 	iter_seek_lt(l->table, target);
-	settle_backward(l);
+	settle_backward(l, false);
 }
 
 static void level_seek_prefix_ge(struct iter *base, const struct ikey *target,
@@ -225,7 +285,7 @@ static void level_seek_prefix_ge(struct iter *base, const struct ikey *target,
 	if (!open_file(l, i))
 		return;
 	iter_seek_prefix_ge(l->table, target, prefix);
-	settle_forward(l);
+	settle_forward(l, false);
 }
 
 static void level_next(struct iter *base)
@@ -233,11 +293,15 @@ static void level_next(struct iter *base)
 	struct level_iter *l = (struct level_iter *)base;
 
 	assert(base->valid);
+	if (base->boundary) {
+		settle_forward(l, true);
+		return;
+	}
 	iter_next(l->table);
 	if (l->table->valid)
 		show(l);
 	else
-		settle_forward(l);
+		settle_forward(l, false);
 }
 
 static void level_prev(struct iter *base)
@@ -245,11 +309,15 @@ static void level_prev(struct iter *base)
 	struct level_iter *l = (struct level_iter *)base;
 
 	assert(base->valid && !l->prefix_mode);
+	if (base->boundary) {
+		settle_backward(l, true);
+		return;
+	}
 	iter_prev(l->table);
 	if (l->table->valid)
 		show(l);
 	else
-		settle_backward(l);
+		settle_backward(l, false);
 }
 
 static void level_close(struct iter *base)

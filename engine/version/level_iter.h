@@ -2,6 +2,12 @@
 /*
  * One sorted run of disjoint files (a level, or a sublevel of level 0) as an
  * iterator that opens a file only when it gets there.
+ *
+ * On request it shows the range tombstones of the file that it is in as its
+ * scope, cut to the file's bounds. They cover entries of other sources up to
+ * the end of the file (going forward) or back to its beginning, so before it
+ * leaves such a file it stops there once more, at a boundary: next or prev then
+ * goes on to the neighbour.
  */
 #ifndef CAIRN_VERSION_LEVEL_ITER_H
 #define CAIRN_VERSION_LEVEL_ITER_H
@@ -16,7 +22,17 @@ struct level_iter_options {
 	 * there need not be opened. data NULL: no bound. Borrowed. */
 	struct cairn_slice lower;
 	struct cairn_slice upper;
+	bool range_dels; /* show scopes, and stop at boundaries */
 };
+
+/*
+ * The place in the order of internal keys where the tombstones of files->files
+ * [i] begin to count. That is the file's smallest key with all versions that
+ * are newer, unless the file before ends in the same user key: then those are
+ * there. (The bounds of ingested files may have seqno 0 and thus lie behind the
+ * keys that the file's tombstones cover.)
+ */
+struct ikey level_lower_bound(const struct version_files *files, size_t i);
 
 /* files is borrowed: the version must be held while the iterator lives. */
 MUST_CHECK int level_iter_new(const struct version_files *files,

@@ -400,6 +400,45 @@ struct file_meta *version_file_for(const struct version_files *files,
 	return slice_cmp(f->smallest_key.user_key, user_key) <= 0 ? f : NULL;
 }
 
+/* What is known of a version's range tombstones. */
+enum range_dels_known {
+	RANGE_DELS_UNKNOWN, /* yet: not all tables have been opened */
+	RANGE_DELS_NONE,
+	RANGE_DELS_SOME,
+};
+
+static enum range_dels_known look_for_range_dels(const struct version *v)
+{
+	enum range_dels_known known = RANGE_DELS_NONE;
+
+	for (int level = 0; level < CAIRN_LEVELS; level++) {
+		for (size_t i = 0; i < v->level[level].n; i++) {
+			const struct file_meta *f = v->level[level].files[i];
+
+			/* Acquire: the entries are stored last. */
+			if (!atomic_load_explicit(&f->entries,
+						  memory_order_acquire))
+				return RANGE_DELS_UNKNOWN;
+			if (atomic_load_explicit(&f->range_deletions,
+						 memory_order_relaxed))
+				known = RANGE_DELS_SOME;
+		}
+	}
+	return known;
+}
+
+bool version_may_have_range_dels(struct version *v)
+{
+	int known = atomic_load_explicit(&v->range_dels, memory_order_relaxed);
+
+	if (known == RANGE_DELS_UNKNOWN) {
+		known = (int)look_for_range_dels(v);
+		atomic_store_explicit(&v->range_dels, known,
+				      memory_order_relaxed);
+	}
+	return known != RANGE_DELS_NONE;
+}
+
 uint64_t version_bytes(const struct version *v)
 {
 	uint64_t bytes = 0;

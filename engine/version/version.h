@@ -25,6 +25,8 @@ struct version {
 	struct version_files level[CAIRN_LEVELS];
 	struct version_files *sublevel; /* of level 0; [0] the oldest */
 	size_t n_sublevels;
+	/* What version_may_have_range_dels() found out, see there. */
+	_Atomic int range_dels;
 	uint64_t number;  /* 1, 2, 3 ... in order of installation */
 	struct list held; /* in the version set's list once installed */
 };
@@ -63,6 +65,12 @@ size_t version_find_file(const struct version_files *files,
 /* First file that may hold user_key, or NULL; sorted levels and sublevels. */
 struct file_meta *version_file_for(const struct version_files *files,
 				   struct cairn_slice user_key);
+
+/*
+ * Whether a table may have range tombstones: false when the properties of all
+ * are known and say no. Cheap, also when asked often.
+ */
+bool version_may_have_range_dels(struct version *v);
 
 uint64_t version_bytes(const struct version *v);
 

@@ -787,7 +787,9 @@ START_TEST(entries_that_went_missing_fail_the_job)
 	struct vector v = { 0 };
 	struct merge_loop_options merge = { 0 };
 	struct output_options opts = { .level = 2 };
-	struct output_input in = { .bytes = 100, .entries = 4 };
+	struct output_input in = { .bytes = 100,
+				   .counted = true,
+				   .entries = 4 };
 	struct bench b;
 
 	bench_open(&b);

@@ -211,11 +211,15 @@ static const struct {
 	{ "\x0f\x01"
 	  "a\x01"
 	  "b",
-	  5, 2, CAIRN_ENOTSUP, 0 },
+	  5, 2, CAIRN_OK, 8 },
 	{ "\x0e\x00\x01"
 	  "a\x01"
 	  "b",
-	  6, 2, CAIRN_ENOTSUP, 0 },
+	  6, 2, CAIRN_OK, 8 },
+	{ "\x0f\x01"
+	  "b\x01"
+	  "a",
+	  5, 2, CAIRN_ECORRUPT, 0 },
 	/* An empty range takes no number. */
 	{ "\x0f\x01"
 	  "a\x01"
