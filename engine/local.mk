@@ -149,6 +149,8 @@ libengine_la_SOURCES = \
 	engine/db/open.c \
 	engine/db/open_files.c \
 	engine/db/open_files.h \
+	engine/db/open_lost.c \
+	engine/db/open_lost.h \
 	engine/db/options.c \
 	engine/db/options.h \
 	engine/db/read_state.c \

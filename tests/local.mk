@@ -3,11 +3,14 @@
 if HAVE_CHECK
 check_LTLIBRARIES = libtestsupport.la
 libtestsupport_la_SOURCES = \
+	tests/support/alloc_guard.h \
 	tests/support/bytes_file.h \
 	tests/support/db_test.h \
 	tests/support/gate_env.h \
 	tests/support/golden.c \
 	tests/support/golden.h \
+	tests/support/image_env.c \
+	tests/support/image_env.h \
 	tests/support/runner.h \
 	tests/support/vector_iter.c \
 	tests/support/vector_iter.h \
@@ -26,6 +29,7 @@ unit_tests = \
 	tests/engine/compact/test_picker \
 	tests/engine/db/test_commit \
 	tests/engine/db/test_crash \
+	tests/engine/db/test_damage \
 	tests/engine/db/test_get \
 	tests/engine/db/test_golden \
 	tests/engine/db/test_ingest \
@@ -118,6 +122,8 @@ tests_engine_db_test_commit_CFLAGS = $(unit_cflags)
 tests_engine_db_test_commit_LDADD = $(unit_ldadd)
 tests_engine_db_test_crash_CFLAGS = $(unit_cflags)
 tests_engine_db_test_crash_LDADD = $(unit_ldadd)
+tests_engine_db_test_damage_CFLAGS = $(unit_cflags)
+tests_engine_db_test_damage_LDADD = $(unit_ldadd)
 tests_engine_db_test_get_CFLAGS = $(unit_cflags)
 tests_engine_db_test_get_LDADD = $(unit_ldadd)
 tests_engine_db_test_golden_CFLAGS = $(unit_cflags)

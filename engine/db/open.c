@@ -16,6 +16,7 @@
 #include "engine/db/event.h"
 #include "engine/db/obsolete.h"
 #include "engine/db/open_files.h"
+#include "engine/db/open_lost.h"
 #include "engine/db/recover.h"
 #include "engine/db/stall.h"
 #include "engine/db/stats.h"
@@ -384,10 +385,15 @@ static int replay(struct opening *op)
 	}
 	err = recover_logs(db, logs, n, db->opts.read_only ? NULL : spill, op,
 			   &op->recovery);
+	if (!err) {
+		version_set_advance_seqno(db->versions,
+					  op->recovery.last_seqno);
+		err = check_lost_records(db, &op->names, &op->state, logs, n,
+					 &op->recovery);
+	}
 	free(logs);
 	if (err)
 		return err;
-	version_set_advance_seqno(db->versions, op->recovery.last_seqno);
 	atomic_store_explicit(&db->visible,
 			      version_set_last_seqno(db->versions),
 			      memory_order_release);

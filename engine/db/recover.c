@@ -24,11 +24,13 @@ struct replay {
 
 	bool have_expected;
 	uint64_t expected; /* seqno of the next batch */
+	uint64_t last_log; /* the log that the batch before it is in */
 	/* An earlier log that ended in a torn record, and where. */
 	char *torn_path;
 	uint64_t torn_offset;
 
 	/* Of the present log. */
+	uint64_t number;
 	char *path;
 	struct rfile *file;
 	struct log_reader *reader;
@@ -214,6 +216,46 @@ static int damaged_before(const struct replay *p)
 			 p->torn_path, p->torn_offset, p->path);
 }
 
+/* Whether the tables hold the numbers in [from, to): an ingested table takes
+ * one, and what was written without a log was flushed. */
+static bool tables_have(struct cairn_db *db, uint64_t from, uint64_t to)
+{
+	const struct version *v = version_set_current(db->versions);
+	bool found = true;
+
+	while (from < to && found) {
+		found = false;
+		for (int level = 0; level < CAIRN_LEVELS; level++) {
+			for (size_t i = 0; i < v->level[level].n; i++) {
+				const struct file_meta *f =
+					v->level[level].files[i];
+
+				if (f->smallest_seqno > from ||
+				    f->largest_seqno < from)
+					continue;
+				from = f->largest_seqno + 1;
+				found = true;
+			}
+		}
+	}
+	return found;
+}
+
+/*
+ * A log of RocksDB begins behind the number that should follow. Inside of a log
+ * such numbers went to writes without one; here the end of the log before may
+ * have been cut off.
+ */
+static int check_between_logs(struct replay *p, uint64_t seqno)
+{
+	if (tables_have(p->db, p->expected, seqno))
+		return CAIRN_OK;
+	return error_set(CAIRN_ECORRUPT,
+			 "%s: begins with batch %" PRIu64 ", and %06" PRIu64
+			 ".log ends before batch %" PRIu64,
+			 p->path, seqno, p->last_log, p->expected);
+}
+
 /* ----------------------------------------------------------------- batches */
 
 /*
@@ -242,13 +284,24 @@ static int check_seqno(struct replay *p, uint64_t seqno)
 	if (p->torn_path)
 		return damaged_before(p);
 	if (seqno > expected && !strict)
-		return CAIRN_OK;
+		return p->n_records ? CAIRN_OK : check_between_logs(p, seqno);
 	err = error_set(CAIRN_ECORRUPT,
 			"%s: offset %" PRIu64 ": batch %" PRIu64
 			" comes where %" PRIu64 " should",
 			p->path, offset, seqno, expected);
 	return seqno > expected && p->n_records ? judge_damage(p, err, offset)
 						: err;
+}
+
+/* Where the logs begin, counting what is known to be in none. */
+static void note_first(struct replay *p, uint64_t seqno)
+{
+	if (p->have_expected)
+		return;
+	p->out->first_log = p->number;
+	p->out->first_seqno = seqno;
+	if (p->have_note && p->note.seqno == seqno && p->note.expected < seqno)
+		p->out->first_seqno = p->note.expected;
 }
 
 /* One record of the present log. */
@@ -283,6 +336,7 @@ static int replay_record(struct replay *p, struct cairn_slice record)
 	err = check_seqno(p, seqno);
 	if (err)
 		return err;
+	note_first(p, seqno);
 	p->have_note = false;
 	err = apply(p, record);
 	if (err == CAIRN_ECORRUPT || err == CAIRN_ENOTSUP)
@@ -292,6 +346,7 @@ static int replay_record(struct replay *p, struct cairn_slice record)
 	p->n_records++;
 	p->have_expected = true;
 	p->expected = seqno + batch_bytes_count(record);
+	p->last_log = p->number;
 	p->out->last_seqno = p->expected - 1;
 	return CAIRN_OK;
 }
@@ -305,6 +360,7 @@ static int open_log(struct replay *p, uint64_t number)
 	p->ours = false;
 	p->have_note = false;
 	p->n_records = 0;
+	p->number = number;
 	p->path = filename_wal(p->db->dir, number);
 	if (!p->path)
 		return error_nomem();

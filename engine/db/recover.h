@@ -2,7 +2,9 @@
 /*
  * Replay of the write-ahead logs that a database was left with.
  *
- * The batches of the logs must form an unbroken sequence. A log may end in the
+ * The batches of the logs must form an unbroken sequence, but for what RocksDB
+ * wrote without a log: numbers may be left out inside of a log of its own, and
+ * between two of them when tables have them. A log may end in the
  * middle of a record only if nothing was written after it: when it is the last
  * one with a batch, or when the next batch has exactly the number that follows.
  * Anything else is damage, and refused: what follows it would be lost silently.
@@ -23,6 +25,9 @@ struct recovery {
 	size_t mems_cap;
 	size_t mems_bytes;   /* capacity of all */
 	uint64_t last_seqno; /* of what was replayed, 0: nothing */
+	/* Where it began, or what was left out on purpose before it. */
+	uint64_t first_seqno;
+	uint64_t first_log; /* the number of that log */
 };
 
 /*

@@ -291,6 +291,8 @@ static int read_manifest(const struct version_set_options *opts,
 		return err;
 	}
 	m.state.manifest_number = number;
+	m.state.next_file_number = m.next_file_number;
+	m.state.last_seqno = m.last_seqno;
 	if (m.next_file_number <= number)
 		m.next_file_number = number + 1;
 	*out = m;
@@ -345,6 +347,7 @@ static int check_file(struct version_set *vs, const struct file_meta *f)
 {
 	char *path = filename_table(vs->dir, f->number);
 	char *ldb = filename_table_ldb(vs->dir, f->number);
+	const char *found = path;
 	struct env_stat st;
 	int err;
 
@@ -353,8 +356,11 @@ static int check_file(struct version_set *vs, const struct file_meta *f)
 		goto out;
 	}
 	err = env_stat(vs->env, path, &st);
-	if (err == CAIRN_NOT_FOUND)
+	if (err == CAIRN_NOT_FOUND) {
 		err = env_stat(vs->env, ldb, &st);
+		if (!err)
+			found = ldb;
+	}
 	if (err == CAIRN_NOT_FOUND)
 		err = error_set(CAIRN_ECORRUPT,
 				"%s: the MANIFEST names this table, but it is "
@@ -364,7 +370,7 @@ static int check_file(struct version_set *vs, const struct file_meta *f)
 		err = error_set(CAIRN_ECORRUPT,
 				"%s: %" PRIu64 " bytes long, %" PRIu64
 				" by the MANIFEST",
-				path, st.size, f->size);
+				found, st.size, f->size);
 out:
 	free(path);
 	free(ldb);

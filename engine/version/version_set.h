@@ -27,6 +27,8 @@ struct version_set_state {
 	uint64_t log_number;      /* WALs below hold nothing unflushed */
 	uint64_t prev_log_number; /* LevelDB's second WAL; 0 none */
 	uint64_t min_log_to_keep;
+	uint64_t next_file_number; /* by the last record */
+	uint64_t last_seqno;
 	bool manifest_torn; /* its last record or group was cut short */
 	/* Live column families besides the default one: names, malloc'ed.
 	 * cairn must not write to such a directory. */

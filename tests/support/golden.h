@@ -45,7 +45,7 @@ void golden_write(const struct golden *g, struct cairn_env *env,
  */
 char *golden_meta(const char *name, const char *key);
 
-/* Live keys with their values, ascending. */
+/* Live keys with their values, in the order of the producer's iterator. */
 struct golden_row {
 	struct cairn_slice key;
 	struct cairn_slice value;
@@ -61,7 +61,7 @@ struct golden_rows {
 bool golden_rows(const char *name, const char *file, struct golden_rows *out);
 void golden_rows_fini(struct golden_rows *r);
 
-/* The row of key, NULL when there is none. */
+/* The row of key, NULL when there is none; for ascending rows. */
 const struct golden_row *golden_find(const struct golden_rows *r,
 				     struct cairn_slice key);
 
