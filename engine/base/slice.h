@@ -47,7 +47,9 @@ static inline bool slice_starts_with(struct cairn_slice s,
 /* Drop n bytes at the front; n <= s->len. */
 static inline void slice_advance(struct cairn_slice *s, size_t n)
 {
-	s->data += n;
+	/* Nothing may be added to NULL, not even nothing. */
+	if (n)
+		s->data += n;
 	s->len -= n;
 }
 

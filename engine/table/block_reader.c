@@ -177,7 +177,7 @@ int block_read_reusing(const struct block_source *s, struct block_handle h,
 	if (err)
 		return block_failure(s, h, err);
 	reuse->len = stored_len;
-	err = buf_reserve(reuse, n);
+	err = buf_reserve(reuse, n + 1); /* no contents are somewhere, too */
 	if (err)
 		return err;
 	if (stored_len)

@@ -158,8 +158,8 @@ int footer_decode(struct cairn_slice tail, uint64_t file_len,
 {
 	struct footer f = { .checksum = TABLE_CHECKSUM_CRC32C,
 			    .len = FOOTER_LEGACY_LEN };
-	const uint8_t *end = tail.data + tail.len;
 	struct cairn_slice handles;
+	const uint8_t *end;
 	uint64_t magic;
 	int err;
 
@@ -167,6 +167,7 @@ int footer_decode(struct cairn_slice tail, uint64_t file_len,
 		return error_set(CAIRN_ECORRUPT,
 				 "%" PRIu64 " bytes are too few for a table",
 				 file_len);
+	end = tail.data + tail.len;
 	magic = load_le64(end - 8);
 	if (magic == MAGIC_LEGACY) {
 		handles = slice_of(end - FOOTER_LEGACY_LEN, FOOTER_HANDLES_LEN);

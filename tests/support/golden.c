@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/support/golden.h"
 
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -22,7 +21,7 @@ const char *golden_root(void)
 	return path;
 }
 
-/* Not a failed assertion: there may be no test yet. */
+/* Not a failed assertion: this works outside of tests, too. */
 static void need(bool ok, const char *what)
 {
 	if (ok)
@@ -86,20 +85,20 @@ void golden_load(const char *name, struct golden *out)
 	list_sorted(dir, &names);
 	*out = (struct golden){ .name = strdup(name), .n = names.n };
 	out->files = calloc(names.n ? names.n : 1, sizeof(*out->files));
-	ck_assert(out->name && out->files);
+	need(out->name && out->files, name);
 	for (size_t i = 0; i < names.n; i++) {
 		struct buf file = { 0 };
 		char *path;
 		int err;
 
-		ck_assert(!buf_printf(&file, "db/%s", names.names[i]));
-		ck_assert(!buf_append(&file, "", 1));
+		need(!buf_printf(&file, "db/%s", names.names[i]), name);
+		need(!buf_append(&file, "", 1), name);
 		path = path_of(name, (char *)file.data);
 		err = env_read_file(env_posix(), path, FILE_LEN_MAX,
 				    &out->files[i].bytes);
-		ck_assert_msg(err == CAIRN_OK, "%s", cairn_errmsg());
+		need(err == CAIRN_OK, name);
 		out->files[i].name = strdup(names.names[i]);
-		ck_assert_ptr_nonnull(out->files[i].name);
+		need(out->files[i].name, name);
 		buf_fini(&file);
 		free(path);
 	}
@@ -123,18 +122,18 @@ void golden_write(const struct golden *g, struct cairn_env *env,
 {
 	int err = env_mkdir(env, dir);
 
-	ck_assert_msg(err == CAIRN_OK, "%s", cairn_errmsg());
+	need(err == CAIRN_OK, dir);
 	for (size_t i = 0; i < g->n; i++) {
 		struct cairn_slice bytes = buf_slice(&g->files[i].bytes);
 		struct buf path = { 0 };
 		struct wfile *f;
 
-		ck_assert(!buf_printf(&path, "%s/%s", dir, g->files[i].name));
-		ck_assert(!buf_append(&path, "", 1));
+		need(!buf_printf(&path, "%s/%s", dir, g->files[i].name), dir);
+		need(!buf_append(&path, "", 1), dir);
 		err = env_open_write(env, (char *)path.data, &f);
-		ck_assert_msg(err == CAIRN_OK, "%s", cairn_errmsg());
-		ck_assert(!wfile_append(f, bytes.data, bytes.len));
-		ck_assert(!wfile_close(f));
+		need(err == CAIRN_OK, dir);
+		need(!wfile_append(f, bytes.data, bytes.len), dir);
+		need(!wfile_close(f), dir);
 		buf_fini(&path);
 	}
 }
@@ -148,11 +147,11 @@ bool golden_text(const char *name, const char *file, struct buf *out)
 
 	buf_clear(out);
 	err = env_read_file(env_posix(), path, FILE_LEN_MAX, out);
-	ck_assert_msg(err >= 0, "%s", cairn_errmsg());
+	need(err >= 0, name);
 	free(path);
 	if (err)
 		return false;
-	ck_assert_int_eq(buf_append(out, "", 1), CAIRN_OK);
+	need(!buf_append(out, "", 1), name);
 	return true;
 }
 
@@ -162,7 +161,7 @@ char *golden_meta(const char *name, const char *key)
 	size_t len = strlen(key);
 	char *value = NULL;
 
-	ck_assert_msg(golden_text(name, "meta", &text), "%s has no meta", name);
+	need(golden_text(name, "meta", &text), "no meta");
 	for (char *p = (char *)text.data; p && !value;) {
 		char *line = strsep(&p, "\n");
 
@@ -178,7 +177,7 @@ static unsigned nibble(char c)
 	const char *digits = "0123456789abcdef";
 	const char *at = c ? strchr(digits, c) : NULL;
 
-	ck_assert_msg(at, "'%c' is no hex digit", c);
+	need(at, "not a hex digit");
 	return (unsigned)(at - digits);
 }
 
@@ -204,15 +203,14 @@ bool golden_rows(const char *name, const char *file, struct golden_rows *out)
 	for (size_t i = 0; i < out->bytes.len; i++)
 		lines += out->bytes.data[i] == '\n';
 	out->row = calloc(lines ? lines : 1, sizeof(*out->row));
-	ck_assert_ptr_nonnull(out->row);
+	need(out->row, name);
 	p = (char *)out->bytes.data;
 	while (*p) {
 		struct golden_row *row = &out->row[out->n++];
 		char *tab = strchr(p, '\t');
 		char *end = strchr(p, '\n');
 
-		ck_assert_msg(tab && end && tab < end, "%s/%s: line %zu", name,
-			      file, out->n);
+		need(tab && end && tab < end, name);
 		row->key = unhex(p, '\t');
 		row->value = unhex(tab + 1, '\n');
 		p = end + 1;
@@ -255,7 +253,7 @@ size_t golden_seqnos(const char *name, uint64_t **out)
 
 	list_sorted(dir, &names);
 	*out = calloc(names.n ? names.n : 1, sizeof(**out));
-	ck_assert_ptr_nonnull(*out);
+	need(*out, name);
 	for (size_t i = 0; i < names.n; i++)
 		if (!strncmp(names.names[i], "expected.seq-", 13))
 			(*out)[n++] = strtoull(names.names[i] + 13, NULL, 10);

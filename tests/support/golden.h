@@ -4,7 +4,7 @@
  * README there), and what they are known to hold. CAIRN_GOLDEN in the
  * environment names another folder of such directories.
  *
- * Failures of these functions end the test.
+ * Failures of these functions end the program, which may be none of tests.
  */
 #ifndef CAIRN_TESTS_SUPPORT_GOLDEN_H
 #define CAIRN_TESTS_SUPPORT_GOLDEN_H
@@ -15,8 +15,7 @@
 /* The folder of the directories. Valid until the next call. */
 const char *golden_root(void);
 
-/* The names of the directories, sorted; also before there is a test. Free with
- * env_names_free(). */
+/* The names of the directories, sorted. Free with env_names_free(). */
 void golden_names(struct env_names *out);
 
 /* One file of a golden's db/, by its name there; contents owned. */
