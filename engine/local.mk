@@ -129,6 +129,7 @@ libengine_la_SOURCES = \
 	engine/compact/range_out.c \
 	engine/compact/range_out.h \
 	engine/compact/targets.c \
+	engine/db/checkpoint.c \
 	engine/db/commit.c \
 	engine/db/commit.h \
 	engine/db/commit_impl.h \
@@ -157,6 +158,7 @@ libengine_la_SOURCES = \
 	engine/db/read_state.h \
 	engine/db/recover.c \
 	engine/db/recover.h \
+	engine/db/sizes.c \
 	engine/db/snapshot.c \
 	engine/db/snapshot.h \
 	engine/db/sst_writer.c \

@@ -82,6 +82,9 @@ void commit_drain(struct commit *c);
 uint64_t commit_take_seqnos(struct commit *c, uint64_t n);
 void commit_publish(struct commit *c, uint64_t last);
 
+/* The log that takes batches, and how much of it the system has. */
+void commit_log_position(struct commit *c, uint64_t *number, uint64_t *size);
+
 /* Make what was committed durable. */
 MUST_CHECK int commit_sync(struct commit *c);
 

@@ -248,3 +248,9 @@ uint64_t commit_wal_bytes(struct commit *c)
 {
 	return atomic_load_explicit(&c->log_size, memory_order_relaxed);
 }
+
+void commit_log_position(struct commit *c, uint64_t *number, uint64_t *size)
+{
+	*number = db_log_number(c->log);
+	*size = db_log_size(c->log);
+}

@@ -9,6 +9,8 @@
  *   read_state          what a read looks at  snapshot   pinned seqnos
  *   work, work_*        background jobs       obsolete   deleting files
  *   stats               counters, metrics     event      what happened
+ *   sst_writer          tables for elsewhere  ingest, ingest_file   ... and
+ * back checkpoint          copies                sizes      of ranges
  *
  * Locks, in the order of taking them: commit mutex (commit_impl.h) > mu > leaf
  * locks (cache shards, table cache, read states, events, the deleter's, the

@@ -36,6 +36,7 @@ struct obsolete {
 	struct doomed_list running; /* being deleted */
 	struct doomed_list unknown; /* of obsolete_edit_unknown() */
 	struct doomed_list wals;    /* filled, ascending */
+	unsigned n_holds;           /* nothing may be deleted */
 
 	struct mutex mu; /* a leaf lock */
 	/* Guarded by mu. */
@@ -198,6 +199,34 @@ void obsolete_wals_below(struct obsolete *o, uint64_t log_number)
 	obsolete_wake(o);
 }
 
+int obsolete_list_wals(const struct obsolete *o, struct buf *out)
+{
+	int err = CAIRN_OK;
+
+	assert_held(&o->db->mu);
+	for (size_t i = 0; !err && i < o->wals.n; i++) {
+		struct obsolete_wal w = { o->wals.files[i].number,
+					  o->wals.files[i].size };
+
+		err = buf_append(out, &w, sizeof(w));
+	}
+	return err;
+}
+
+void obsolete_hold(struct obsolete *o)
+{
+	assert_held(&o->db->mu);
+	o->n_holds++;
+}
+
+void obsolete_release(struct obsolete *o)
+{
+	assert_held(&o->db->mu);
+	assert(o->n_holds > 0);
+	o->n_holds--;
+	obsolete_wake(o);
+}
+
 void obsolete_wake(struct obsolete *o)
 {
 	mutex_lock(&o->mu);
@@ -346,6 +375,10 @@ static void work_off(struct obsolete *o)
 	struct doomed_list spare;
 
 	mutex_lock(&db->mu);
+	if (o->n_holds) {
+		mutex_unlock(&db->mu);
+		return;
+	}
 	sort_out_zombies(o);
 	spare = o->running;
 	o->running = o->queue;

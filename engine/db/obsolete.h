@@ -48,6 +48,19 @@ void obsolete_add_named(struct obsolete *o, enum file_kind kind,
 void obsolete_add_wal(struct obsolete *o, uint64_t number, uint64_t size);
 void obsolete_wals_below(struct obsolete *o, uint64_t log_number);
 
+/* The numbers and sizes of the filled logs that may still be needed, appended
+ * to out as struct obsolete_wal, ascending. */
+struct obsolete_wal {
+	uint64_t number;
+	uint64_t size;
+};
+MUST_CHECK int obsolete_list_wals(const struct obsolete *o, struct buf *out);
+
+/* Delete nothing before as many calls of the second as there were of the first.
+ */
+void obsolete_hold(struct obsolete *o);
+void obsolete_release(struct obsolete *o);
+
 /* Let the thread look again. Any locks. */
 void obsolete_wake(struct obsolete *o);
 

@@ -250,14 +250,14 @@ static int is_written(struct cairn_db *db, const struct env_names *names,
 }
 
 /* Write path anew; takes it over. */
-static int write_file(struct cairn_db *db, char *path, uint64_t tmp_number,
-		      struct cairn_slice text)
+static int write_file(struct cairn_env *env, const char *dir, char *path,
+		      uint64_t tmp_number, struct cairn_slice text)
 {
-	char *tmp = filename_temp(db->dir, tmp_number);
+	char *tmp = filename_temp(dir, tmp_number);
 	int err;
 
 	if (path && tmp)
-		err = env_replace_file(db->env, db->dir, tmp, path, text);
+		err = env_replace_file(env, dir, tmp, path, text);
 	else
 		err = error_nomem();
 	free(tmp);
@@ -276,7 +276,8 @@ int files_write_options(struct cairn_db *db, const struct env_names *names,
 	if (!err)
 		err = is_written(db, names, buf_slice(&text), &same);
 	if (!err && !same)
-		err = write_file(db, filename_options(db->dir, number), number,
+		err = write_file(db->env, db->dir,
+				 filename_options(db->dir, number), number,
 				 buf_slice(&text));
 	buf_fini(&text);
 	*written = !err && !same;
@@ -300,19 +301,29 @@ static int make_uuid(char out[UUID_LEN + 1])
 	return CAIRN_OK;
 }
 
+int files_new_identity(struct cairn_env *env, const char *dir,
+		       uint64_t tmp_number)
+{
+	char uuid[UUID_LEN + 1];
+	int err = make_uuid(uuid);
+
+	if (err)
+		return err;
+	return write_file(env, dir, filename_in(dir, "IDENTITY"), tmp_number,
+			  slice_of(uuid, UUID_LEN));
+}
+
 int files_write_identity(struct cairn_db *db, const struct env_names *names,
 			 uint64_t tmp_number)
 {
-	char uuid[UUID_LEN + 1];
-	int err;
-
 	if (names_have(names, "IDENTITY"))
 		return CAIRN_OK;
-	err = make_uuid(uuid);
-	if (err)
-		return err;
-	return write_file(db, filename_in(db->dir, "IDENTITY"), tmp_number,
-			  slice_of(uuid, UUID_LEN));
+	return files_new_identity(db->env, db->dir, tmp_number);
+}
+
+uint64_t files_newest_options(const struct env_names *names)
+{
+	return max_of_kind(names, FILE_OPTIONS);
 }
 
 /* -------------------------------------------------------- ingested tables */

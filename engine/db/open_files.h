@@ -37,6 +37,13 @@ MUST_CHECK int files_write_options(struct cairn_db *db,
 				   const struct env_names *names,
 				   uint64_t number, bool *written);
 
+/* Write an IDENTITY that no other database has into dir. */
+MUST_CHECK int files_new_identity(struct cairn_env *env, const char *dir,
+				  uint64_t tmp_number);
+
+/* The newest OPTIONS, 0: there is none. */
+uint64_t files_newest_options(const struct env_names *names);
+
 /* Write IDENTITY, if it is missing; tmp_number names the temporary file. */
 MUST_CHECK int files_write_identity(struct cairn_db *db,
 				    const struct env_names *names,

@@ -108,6 +108,19 @@ int work_new_manifest(struct work *w)
 	return err;
 }
 
+void work_take_image(struct work *w, struct version_set_image *out)
+{
+	struct cairn_db *db = w->db;
+
+	assert_held(&db->mu);
+	take_token(w);
+	version_set_advance_seqno(
+		db->versions,
+		atomic_load_explicit(&db->visible, memory_order_acquire));
+	version_set_take_image(db->versions, out);
+	give_token(w);
+}
+
 void work_install_read_state(struct work *w)
 {
 	w->install_due = db_install_read_state(w->db) != CAIRN_OK;
@@ -201,6 +214,13 @@ void job_context(struct job *j, struct job_context *out)
 	};
 }
 
+/* Whether a job bars others from something. Nothing that comes into level 0 is
+ * in the way of what goes out of it. */
+static bool has_plan(const struct job *j)
+{
+	return !j->is_flush && !(j->is_ingest && j->plan.to_level == 0);
+}
+
 int running_plans_new(const struct work *w, bool with_shunned,
 		      struct running_plans *out)
 {
@@ -218,7 +238,7 @@ int running_plans_new(const struct work *w, bool with_shunned,
 	list_for_each (pos, &w->jobs) {
 		const struct job *j = list_entry(pos, struct job, link);
 
-		if (!j->is_flush)
+		if (has_plan(j))
 			out->plans[n++] = &j->plan;
 	}
 	list_for_each (pos, &w->shunned)

@@ -45,6 +45,10 @@ void work_flush_ready(struct work *w);
  */
 MUST_CHECK int work_log_edit(struct work *w, struct version_edit *edit);
 
+/* version_set_take_image(), in one's turn among those who log edits. mu held,
+ * let go while waiting. */
+void work_take_image(struct work *w, struct version_set_image *out);
+
 /* db_install_read_state(); what finds no memory is tried again later, for the
  * old state is still right, only old. mu held. */
 void work_install_read_state(struct work *w);

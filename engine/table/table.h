@@ -81,6 +81,14 @@ enum table_scan {
 MUST_CHECK int table_iter_new(struct table *t, enum table_scan scan,
 			      struct iter **out);
 
+/*
+ * About where in the file the entries from user_key on begin: the offset of the
+ * first block that may have one, and behind them all where the data ends. Reads
+ * the index only.
+ */
+MUST_CHECK int table_offset_of(struct table *t, struct cairn_slice user_key,
+			       uint64_t *offset);
+
 /* Read and verify every block; CAIRN_ECORRUPT for the first bad one. */
 MUST_CHECK int table_verify(struct table *t);
 

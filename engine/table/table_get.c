@@ -159,3 +159,37 @@ int table_get(struct table *t, struct cairn_slice user_key, uint64_t snapshot,
 		count(&t->opts.stats->filter_false_positives);
 	return err;
 }
+
+/* Behind the last data block: what follows is not data. */
+static uint64_t data_end(const struct table *t)
+{
+	uint64_t end = t->props.data_bytes;
+
+	/* A number from the file: it may be anything, or missing. */
+	return end && end < t->source.file_len ? end : t->source.file_len;
+}
+
+int table_offset_of(struct table *t, struct cairn_slice user_key,
+		    uint64_t *offset)
+{
+	struct ikey target = ikey_seek(user_key, SEQNO_MAX);
+	const struct index *leaf = NULL;
+	struct cache_pin pin = { NULL, NULL };
+	uint32_t part = 0, i;
+	int err;
+
+	if (t->two_level) {
+		part = index_seek(&t->index, &target);
+		if (part == t->index.n) {
+			*offset = data_end(t);
+			return CAIRN_OK;
+		}
+	}
+	err = table_index_part(t, part, true, &pin, &leaf);
+	if (err)
+		return err;
+	i = index_seek(leaf, &target);
+	*offset = i < leaf->n ? index_handle(leaf, i).offset : data_end(t);
+	cache_pin_release(&pin);
+	return CAIRN_OK;
+}

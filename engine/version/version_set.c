@@ -444,11 +444,11 @@ static void numbers_commit(struct version_set *vs, const struct numbers *n)
 	vs->logged_seqno = n->last_seqno;
 }
 
-static void fill_numbers(struct version_set *vs, const struct numbers *n,
+static void fill_numbers(const struct numbers *n, uint64_t next_file_number,
 			 struct version_edit *edit)
 {
 	edit->has_next_file_number = true;
-	edit->next_file_number = load(&vs->next_file_number);
+	edit->next_file_number = next_file_number;
 	edit->has_last_seqno = true;
 	edit->last_seqno = n->last_seqno;
 	if (edit->has_log_number) {
@@ -469,14 +469,15 @@ static int add_edit(struct log_writer *w, const struct version_edit *edit)
 }
 
 /* As RocksDB does: who orders the keys first, then all files. */
-static int add_snapshot(struct version_set *vs, struct log_writer *w,
-			const struct version *v, const struct numbers *n)
+static int add_snapshot(struct log_writer *w, const struct version *v,
+			const struct numbers *n, uint64_t next_file_number,
+			char *db_id)
 {
 	char comparator[] = MANIFEST_COMPARATOR;
 	struct version_edit head = {
 		.has_comparator = true,
 		.comparator = comparator,
-		.db_id = vs->db_id,
+		.db_id = db_id,
 	};
 	struct version_edit files = {
 		.has_log_number = true,
@@ -492,7 +493,7 @@ static int add_snapshot(struct version_set *vs, struct log_writer *w,
 		for (size_t i = 0; !err && i < v->level[level].n; i++)
 			err = version_edit_add_file(&files, level,
 						    v->level[level].files[i]);
-	fill_numbers(vs, n, &files);
+	fill_numbers(n, next_file_number, &files);
 	if (!err)
 		err = add_edit(w, &files);
 	version_edit_fini(&files);
@@ -544,10 +545,10 @@ static int create_manifest(struct version_set *vs, uint64_t *number,
 }
 
 /* Point CURRENT to the MANIFEST. */
-static int set_current(struct version_set *vs, uint64_t number)
+static int set_current(struct cairn_env *env, const char *dir, uint64_t number)
 {
-	char *current = filename_in(vs->dir, "CURRENT");
-	char *tmp = filename_temp(vs->dir, number);
+	char *current = filename_in(dir, "CURRENT");
+	char *tmp = filename_temp(dir, number);
 	struct buf text = { 0 };
 	int err;
 
@@ -555,7 +556,7 @@ static int set_current(struct version_set *vs, uint64_t number)
 	if (!err)
 		err = buf_printf(&text, "MANIFEST-%06" PRIu64 "\n", number);
 	if (!err)
-		err = env_replace_file(vs->env, vs->dir, tmp, current,
+		err = env_replace_file(env, dir, tmp, current,
 				       buf_slice(&text));
 	buf_fini(&text);
 	free(current);
@@ -575,7 +576,7 @@ static int write_manifest(struct version_set *vs, const struct version *v,
 	err = create_manifest(vs, number, &path, &w);
 	if (err)
 		return err;
-	err = add_snapshot(vs, w, v, n);
+	err = add_snapshot(w, v, n, load(&vs->next_file_number), vs->db_id);
 	if (!err)
 		err = log_writer_flush(w);
 	if (!err)
@@ -620,7 +621,7 @@ int version_set_new_manifest(struct version_set *vs, struct version_edit *edit,
 		 * When this fails CURRENT may name either file. Both are good,
 		 * and both are kept.
 		 */
-		err = set_current(vs, number);
+		err = set_current(vs->env, vs->dir, number);
 	}
 	if (err) {
 		close_log(w);
@@ -628,7 +629,7 @@ int version_set_new_manifest(struct version_set *vs, struct version_edit *edit,
 		return err;
 	}
 	if (edit)
-		fill_numbers(vs, &n, edit);
+		fill_numbers(&n, load(&vs->next_file_number), edit);
 	close_log(vs->log);
 	vs->log = w;
 	vs->snapshot_bytes = log_writer_size(w);
@@ -684,7 +685,7 @@ int version_set_log(struct version_set *vs, struct version_edit *edit,
 	if (err)
 		return err;
 	n = numbers_after(vs, edit);
-	fill_numbers(vs, &n, edit);
+	fill_numbers(&n, load(&vs->next_file_number), edit);
 	err = append_edit(vs, edit);
 	if (err) {
 		/* How the file ends now is anybody's guess. */
@@ -697,6 +698,70 @@ int version_set_log(struct version_set *vs, struct version_edit *edit,
 	numbers_commit(vs, &n);
 	*out = v;
 	return CAIRN_OK;
+}
+
+/* --------------------------------------------------------- elsewhere */
+
+void version_set_take_image(struct version_set *vs,
+			    struct version_set_image *out)
+{
+	const struct numbers n = numbers_after(vs, NULL);
+
+	/* LevelDB's second WAL goes with the first edit after opening. */
+	assert(!n.prev_log_number);
+	*out = (struct version_set_image){
+		.version = version_ref(vs->current),
+		.log_number = n.log_number,
+		.last_seqno = n.last_seqno,
+		.next_file_number = load(&vs->next_file_number),
+	};
+}
+
+void version_set_image_fini(struct version_set_image *image)
+{
+	version_unref(image->version);
+	image->version = NULL;
+}
+
+static int write_image(struct wfile *f, const struct version_set_image *image)
+{
+	const struct numbers n = {
+		.log_number = image->log_number,
+		.last_seqno = image->last_seqno,
+	};
+	struct log_writer *w;
+	int err = log_writer_new(f, &w);
+
+	if (err) {
+		(void)!wfile_close(f);
+		return err;
+	}
+	/* The MANIFEST itself has the number that was next. */
+	err = add_snapshot(w, image->version, &n, image->next_file_number + 1,
+			   NULL);
+	if (!err)
+		err = log_writer_flush(w);
+	if (!err)
+		err = log_writer_sync(w);
+	if (err)
+		close_log(w);
+	else
+		err = log_writer_close(w);
+	return err;
+}
+
+int version_set_write_image(struct cairn_env *env, const char *dir,
+			    const struct version_set_image *image)
+{
+	char *path = filename_manifest(dir, image->next_file_number);
+	struct wfile *f;
+	int err = path ? env_open_write(env, path, &f) : error_nomem();
+
+	if (!err)
+		err = write_image(f, image);
+	free(path);
+	/* Makes the MANIFEST's name durable, too. */
+	return err ? err : set_current(env, dir, image->next_file_number);
 }
 
 /* -------------------------------------------------------------- versions */

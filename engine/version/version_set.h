@@ -86,6 +86,29 @@ MUST_CHECK int version_set_new_manifest(struct version_set *vs,
 MUST_CHECK int version_set_log(struct version_set *vs,
 			       struct version_edit *edit, struct version **out);
 
+/*
+ * The state of one moment, for a database elsewhere: a version, with a
+ * reference, and what goes with it. Taken with mu held, and not while another
+ * thread is logging: the numbers would be ahead of the version.
+ */
+struct version_set_image {
+	struct version *version;
+	uint64_t log_number; /* WALs below are not needed */
+	uint64_t last_seqno;
+	uint64_t next_file_number;
+};
+void version_set_take_image(struct version_set *vs,
+			    struct version_set_image *out);
+/* Drops the reference. Safe on a zeroed struct. */
+void version_set_image_fini(struct version_set_image *image);
+
+/*
+ * Make MANIFEST and CURRENT of the image in dir, which has none, durable. The
+ * database gets no id: it is not the one that the image is from.
+ */
+MUST_CHECK int version_set_write_image(struct cairn_env *env, const char *dir,
+				       const struct version_set_image *image);
+
 /* Make v current; takes the caller's reference over. mu held. */
 void version_set_install(struct version_set *vs, struct version *v);
 
