@@ -1066,7 +1066,8 @@ START_TEST(readers_see_a_table_whole_beside_writers_and_compactions)
 	tdb_open(&r.t);
 	ck_assert_int_eq(pthread_create(&reader, NULL, race_reader, &r), 0);
 	ck_assert_int_eq(pthread_create(&writer, NULL, race_writer, &r), 0);
-	for (int n = 0; n < N_ROUNDS; n++) {
+	/* On a busy machine the reader may be late. */
+	for (int n = 0; n < N_ROUNDS || r.n_reads < N_ROUNDS; n++) {
 		char text[N_KEYS * 24] = "";
 		size_t len = 0;
 
@@ -1079,7 +1080,6 @@ START_TEST(readers_see_a_table_whole_beside_writers_and_compactions)
 	r.stop = true;
 	pthread_join(reader, NULL);
 	pthread_join(writer, NULL);
-	ck_assert_uint_gt(r.n_reads, 0);
 	CK_OK(cairn_wait_idle(r.t.db));
 	tdb_reopen(&r.t);
 	CK_OK(cairn_verify_checksums(r.t.db));
