@@ -265,9 +265,12 @@ endif
 if HAVE_CHECK
 if HAVE_ROCKSDB
 compat_tests = \
+	tests/compat/test_external \
 	tests/compat/test_rocksdb
 check_PROGRAMS += $(compat_tests)
 TESTS += $(compat_tests)
+tests_compat_test_external_CFLAGS = $(unit_cflags)
+tests_compat_test_external_LDADD = $(unit_ldadd) -lrocksdb
 tests_compat_test_rocksdb_CFLAGS = $(unit_cflags)
 tests_compat_test_rocksdb_LDADD = $(unit_ldadd) -lrocksdb
 TESTS += tests/compat/mount_ldb_test.sh
