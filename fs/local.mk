@@ -17,6 +17,7 @@ libcairnfs_la_SOURCES = \
 	fs/cmd/cmd_put.c \
 	fs/cmd/cmd_range.c \
 	fs/cmd/cmd_stats.c \
+	fs/cmd/cmd_tables.c \
 	fs/cmd/cmd_upkeep.c \
 	fs/cmd/forward.c \
 	fs/cmd/forward.h \

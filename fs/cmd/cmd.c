@@ -24,6 +24,8 @@ static const struct cmd_entry commands[] = {
 	{ "flush", cmd_flush, false, "write memtables to tables" },
 	{ "compact", cmd_compact, false, "rewrite tables, freeing space" },
 	{ "forget", cmd_forget, false, "drop old revisions" },
+	{ "checkpoint", cmd_checkpoint, false, "copy the store by hard links" },
+	{ "ingest", cmd_ingest, false, "add finished tables" },
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))

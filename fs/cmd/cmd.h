@@ -253,6 +253,8 @@ cmd_fn cmd_stats;
 cmd_fn cmd_flush;
 cmd_fn cmd_compact;
 cmd_fn cmd_forget;
+cmd_fn cmd_checkpoint;
+cmd_fn cmd_ingest;
 
 /* These run in the shell only, on the process's own streams. */
 int cmd_mount(int argc, char **argv);

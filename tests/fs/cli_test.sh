@@ -298,6 +298,21 @@ delete -" ] || fail "history of a deleted key: $(cat out)"
   t 1 history "$d" k5
   t 0 get "$d" large; cmp -s out bytes || fail "large value after compact"
 
+  # A copy, under a name that means something here only.
+  rm -rf chk
+  "$cairn" dump "$d" >here
+  t 0 checkpoint "$d" chk; out_exactly; quiet
+  t 0 dump chk; cmp -s out here || fail "the copy differs"
+  t 0 get chk large; cmp -s out bytes || fail "large value of the copy"
+  t 0 put chk k5 other
+  "$cairn" dump "$d" | cmp -s - here || fail "the copy is no copy"
+  t 3 checkpoint "$d" chk; err "cairn checkpoint: "; err 'chk: exists already'
+  t 3 checkpoint "$d" no/where; err 'no/where'
+  [ -z "$(ls -d chk.* no 2>&1 | grep -v 'No such')" ] || fail "left: $(ls)"
+  t 2 checkpoint "$d"
+  t 7 ingest "$d" here; err 'is a revision store'; hint 'cairn load'
+  t 2 ingest --link --move "$d" here; err 'either --link or --move'
+
   # Numbers.
   t 0 stats "$d" kind revision/oldest; out "revision
 $rev"
@@ -371,7 +386,7 @@ readers_change_nothing() {
 # ------------------------------------------------------------ without a store
 
 for c in init get put del ls history dump load stats flush compact forget \
-  mount umount; do
+  checkpoint ingest mount umount; do
   t 0 $c --help; quiet
   grep -q "^usage: cairn $c " out || fail "$c --help: no usage"
   grep -q '^example: cairn ' out || fail "$c --help: no example"
@@ -395,7 +410,8 @@ t 2 get; err 'usage: cairn get'
 t 2 init; err 'an operand is missing'
 
 for c in "get no k" "ls no" "history no k" "dump no" "stats no" "put no k v" \
-  "del no k" "flush no" "compact no" "forget --keep 1 no" "load no /dev/null"; do
+  "del no k" "flush no" "compact no" "forget --keep 1 no" \
+  "load no /dev/null" "checkpoint no new" "ingest no files"; do
   # shellcheck disable=SC2086
   t 3 $c; err "${c%% *}: no: "; hint 'cairn init no'
   [ ! -e no ] || fail "$c: made something"
@@ -474,6 +490,35 @@ t 0 stats plain kind; out plain
 t 0 flush plain
 t 0 compact plain
 readers_change_nothing plain plain k2
+
+# Tables made elsewhere.
+t 3 ingest plain nosuch.sst; err 'nosuch.sst: no such file'
+t 5 ingest plain bytes; err 'cairn ingest: bytes: '
+if command -v ldb >/dev/null; then
+  ldb --db=theirs --create_if_missing put x y >/dev/null
+  printf '%s\n' 'a ==> 1' 'k2 ==> new' |
+    ldb --db=theirs write_extern_sst one.sst >/dev/null
+  printf 'm ==> 2\n' | ldb --db=theirs write_extern_sst two.sst >/dev/null
+  t 2 ingest plain one.sst one.sst; err 'one.sst and one.sst: their keys overlap'
+  t 0 ingest plain one.sst two.sst; out_exactly; quiet
+  t 0 ls plain; out "a
+k2
+m"
+  t 0 get plain k2; out_exactly new
+  [ -e one.sst ] || fail "ingest took the file away"
+  t 0 put plain k2 <bytes
+  t 0 ingest --move plain two.sst
+  [ ! -e two.sst ] || fail "ingest --move left the file"
+  rm -rf chk
+  t 0 checkpoint plain chk/
+  t 0 ls chk; out "a
+k2
+m"
+  for f in theirs/*.sst; do
+    t 2 ingest plain "$f"; err 'not one that was made to be ingested'
+  done
+  t 0 del plain a m
+fi
 
 # ----------------------------------------------------- made by something else
 
