@@ -116,6 +116,9 @@ struct cairn_options *cairn_options_clone(const struct cairn_options *o);
  *   create_if_missing      false  make the directory and an empty database
  *   error_if_exists        false  fail when a database is already there
  *   read_only              false  change not one byte; take no lock
+ *   upgrade                false  make a LevelDB directory RocksDB's, so that
+ *                                 it can be written to: LevelDB cannot open it
+ *                                 any more. Reads every table
  *   paranoid_checks        false  verify every block when a table is opened
  *   write_buffer_size      16M    memtable size
  *   max_write_buffers      3      memtables in memory before writers wait

@@ -167,6 +167,8 @@ libengine_la_SOURCES = \
 	engine/db/stats.c \
 	engine/db/stats.h \
 	engine/db/thread.h \
+	engine/db/upgrade.c \
+	engine/db/upgrade.h \
 	engine/db/work.c \
 	engine/db/work.h \
 	engine/db/work_error.c \

@@ -32,6 +32,8 @@ static const char help_text[] =
 	"      --create      make the store when there is none\n"
 	"  -f, --foreground  stay in the foreground\n"
 	"  -r, --read-only   the same as -o ro\n"
+	"      --upgrade     make a LevelDB directory RocksDB's, to write to "
+	"it\n"
 	"  -d                the same as -o debug -f\n"
 	"  -q, --quiet       print nothing when it worked\n"
 	"      --timeout N   give up starting after N seconds (90)\n"
@@ -62,10 +64,11 @@ __attribute__((format(printf, 2, 3))) static int fail(int status,
 
 /* ---------------------------------------------------------- command line */
 
-enum { OPT_CREATE = 256, OPT_TIMEOUT, OPT_HELP };
+enum { OPT_CREATE = 256, OPT_TIMEOUT, OPT_UPGRADE, OPT_HELP };
 
 static const struct option longs[] = {
 	{ "create", no_argument, NULL, OPT_CREATE },
+	{ "upgrade", no_argument, NULL, OPT_UPGRADE },
 	{ "foreground", no_argument, NULL, 'f' },
 	{ "read-only", no_argument, NULL, 'r' },
 	{ "quiet", no_argument, NULL, 'q' },
@@ -86,6 +89,10 @@ static int take_option(struct request *r, int c)
 		return -1;
 	case OPT_CREATE:
 		r->d.create = true;
+		return -1;
+	case OPT_UPGRADE:
+		if (mount_options_parse(&r->d.mount, "upgrade"))
+			return fail(EXIT_SYSTEM, "%s", cairn_errmsg());
 		return -1;
 	case 'd':
 		r->d.mount.debug = true;

@@ -63,6 +63,13 @@ static int tell_failure(const struct report *r, const struct daemon_options *o,
 			 strchr(what, '/') ? "" : ": ", what);
 	if (!err && code == CAIRN_ENOENT && !o->create)
 		err = buf_printf(&text, "hint: --create makes a store there\n");
+	if (!err && code == CAIRN_ENOTSUP && strstr(what, "(upgrade)"))
+		err = buf_printf(&text,
+				 "hint: --upgrade converts it; -o ro shows it "
+				 "as it is\n");
+	else if (!err && code == CAIRN_ENOTSUP && strstr(what, "read-only"))
+		err = buf_printf(&text, "hint: cairn mount -o ro %s %s\n",
+				 o->shown_dir, o->shown_mnt);
 	if (!err)
 		err = buf_append(&text, "", 1);
 	tell(r, status,

@@ -20,6 +20,7 @@
 #include "engine/db/recover.h"
 #include "engine/db/stall.h"
 #include "engine/db/stats.h"
+#include "engine/db/upgrade.h"
 #include "engine/db/work.h"
 #include "engine/table/block_cache.h"
 #include "engine/version/filename.h"
@@ -35,6 +36,7 @@ struct opening {
 	struct buf current; /* contents of CURRENT, before any change */
 	struct recovery recovery;
 	struct version_edit edit; /* for the new MANIFEST */
+	size_t n_upgraded;        /* files in it that were there before */
 	bool made_options;
 	bool keep_files; /* CURRENT may name the new MANIFEST */
 };
@@ -263,10 +265,10 @@ static int check_state(const struct opening *op)
 				 "%s: column family \"%s\" is not supported; "
 				 "it can be opened read-only",
 				 dir, s->other_families[0]);
-	if (s->leveldb)
+	if (s->leveldb && !op->db->opts.upgrade)
 		return error_set(CAIRN_ENOTSUP,
 				 "%s: a LevelDB database; it can be opened "
-				 "read-only",
+				 "read-only, or converted (upgrade)",
 				 dir);
 	return CAIRN_OK;
 }
@@ -544,7 +546,12 @@ static void post_opened(struct opening *op)
 
 	events_log(db->events, "[open] cairn %s, RocksDB format %s, %s",
 		   cairn_version(), CAIRN_ROCKSDB_VERSION, db->dir);
-	for (size_t i = 0; i < op->edit.n_added; i++) {
+	if (op->state.leveldb && !db->opts.read_only)
+		events_log(db->events,
+			   "[open] a LevelDB database was converted: %zu "
+			   "tables",
+			   op->n_upgraded);
+	for (size_t i = op->n_upgraded; i < op->edit.n_added; i++) {
 		struct cairn_event made = {
 			.kind = CAIRN_EVENT_TABLE_CREATED,
 			.file_number = op->edit.added[i].meta->number,
@@ -568,6 +575,20 @@ static void post_opened(struct opening *op)
 	events_post(db->events, &e);
 }
 
+/* The tables of LevelDB become RocksDB's, when the MANIFEST is written. */
+static int upgrade(struct opening *op)
+{
+	int err;
+
+	if (op->is_new || !op->state.leveldb)
+		return CAIRN_OK;
+	err = upgrade_read_tables(op->db, &op->edit);
+	if (!err)
+		err = upgrade_link_tables(op->db, &op->names);
+	op->n_upgraded = op->edit.n_added;
+	return err;
+}
+
 static int open_for_writing(struct opening *op)
 {
 	struct cairn_db *db = op->db;
@@ -579,6 +600,8 @@ static int open_for_writing(struct opening *op)
 		err = load_versions(op);
 	if (!err)
 		err = make_caches(db);
+	if (!err)
+		err = upgrade(op);
 	if (!err)
 		err = replay(op);
 	if (!err)
@@ -598,7 +621,7 @@ static int open_for_writing(struct opening *op)
 		      db->opts.lock_note ? db->opts.lock_note : "");
 	events_open_log(db->events);
 	post_opened(op);
-	files_sweep(db, &op->names, op->made_options);
+	files_sweep(db, &op->names, op->made_options, op->state.leveldb);
 	work_start(db->work);
 	return CAIRN_OK;
 }

@@ -451,8 +451,17 @@ static void doom(struct cairn_db *db, enum file_kind kind, const char *name,
 	free(path);
 }
 
+/* Whether table number is there under the name that counts. */
+static bool has_table_name(const struct env_names *names, uint64_t number)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "%06" PRIu64 ".sst", number);
+	return names_have(names, name);
+}
+
 void files_sweep(struct cairn_db *db, const struct env_names *names,
-		 bool new_options)
+		 bool new_options, bool upgraded)
 {
 	uint64_t options = new_options ? max_of_kind(names, FILE_OPTIONS)
 				       : second_options(names);
@@ -466,7 +475,9 @@ void files_sweep(struct cairn_db *db, const struct env_names *names,
 		uint64_t number;
 		enum file_kind kind = filename_parse(name, &number);
 
-		if (!is_needed(db, kind, number, &live, options))
+		if (!is_needed(db, kind, number, &live, options) ||
+		    (kind == FILE_TABLE_LDB &&
+		     (upgraded || has_table_name(names, number))))
 			doom(db, kind, name, number);
 	}
 	free(live.v);

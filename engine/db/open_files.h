@@ -57,10 +57,11 @@ MUST_CHECK int files_tell_seqnos(struct cairn_db *db);
 
 /*
  * Give what is not needed any more to the deleter: tables that are not live,
- * old logs and MANIFESTs, all but two OPTIONS, temporary files. names is from
- * before anything was written. No locks.
+ * old logs and MANIFESTs, all but two OPTIONS, temporary files, LevelDB's names
+ * of tables that have RocksDB's as well. names is from before anything was
+ * written; upgraded: since then all tables have got RocksDB's. No locks.
  */
 void files_sweep(struct cairn_db *db, const struct env_names *names,
-		 bool new_options);
+		 bool new_options, bool upgraded);
 
 #endif

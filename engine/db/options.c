@@ -42,6 +42,7 @@ static const struct option_def option_defs[] = {
 	OPTION(create_if_missing, OPTION_BOOL, 0, 0),
 	OPTION(error_if_exists, OPTION_BOOL, 0, 0),
 	OPTION(read_only, OPTION_BOOL, 0, 0),
+	OPTION(upgrade, OPTION_BOOL, 0, 0),
 	OPTION(paranoid_checks, OPTION_BOOL, 0, 0),
 	OPTION(write_buffer_size, OPTION_SIZE, 1 * KIB, 2 * GIB),
 	OPTION(max_write_buffers, OPTION_COUNT, 2, 1000),

@@ -10,6 +10,7 @@ struct cairn_options {
 	bool create_if_missing;
 	bool error_if_exists;
 	bool read_only;
+	bool upgrade;
 	bool paranoid_checks;
 	bool auto_compactions;
 	uint64_t write_buffer_size;

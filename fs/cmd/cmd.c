@@ -179,7 +179,8 @@ int cmd_read(struct cmd *c, void *dst, size_t len, size_t *got)
 
 /* ---------------------------------------------------------------- stores */
 
-static int engine_options(enum cmd_access access, struct cairn_options **out)
+static int engine_options(const struct cmd *c, enum cmd_access access,
+			  struct cairn_options **out)
 {
 	struct cairn_options *o = cairn_options_new();
 	int err;
@@ -188,6 +189,8 @@ static int engine_options(enum cmd_access access, struct cairn_options **out)
 		return error_nomem();
 	err = cairn_options_set(o, "read_only",
 				access == CMD_READ ? "true" : "false");
+	if (!err && c->upgrade)
+		err = cairn_options_set(o, "upgrade", "true");
 	if (err)
 		cairn_options_free(o);
 	else
@@ -201,7 +204,7 @@ static int open_here(struct cmd *c, const char *dir, enum cmd_access access)
 	struct cairn_options *o = NULL;
 	int err;
 
-	err = engine_options(access, &o);
+	err = engine_options(c, access, &o);
 	if (err)
 		return err;
 	mo.engine = o;
@@ -251,6 +254,9 @@ int cmd_open(struct cmd *c, const char *dir, enum cmd_access access,
 	*status = cmd_fail_code(c, err, dir);
 	if (err == CAIRN_ENOENT)
 		cmd_hint(c, "to make a store there: cairn init %s", dir);
+	if (err == CAIRN_ENOTSUP && strstr(cairn_errmsg(), "(upgrade)"))
+		cmd_hint(c, "--upgrade converts it, and LevelDB cannot open it "
+			    "any more");
 	if (err == CAIRN_EBUSY)
 		cmd_hint(c, "a store in use can be worked only through a cairn "
 			    "mount of it");

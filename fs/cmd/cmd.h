@@ -51,6 +51,7 @@ struct cmd {
 	char *own_dir; /* what dir points to when it was not given so */
 	const struct stats_fs_counters *counters; /* of the daemon, or NULL */
 	bool in_daemon;   /* the store was given and stays open */
+	bool upgrade;     /* convert a LevelDB directory: before cmd_open() */
 	bool reads_input; /* takes c->in; to be set before cmd_open() */
 	/* Becomes true when nobody waits for the command any more; NULL when
 	 * that cannot happen. */
@@ -133,6 +134,13 @@ enum cmd_access {
 	CMD_READ,  /* read-only: changes not a byte */
 	CMD_WRITE, /* read-write */
 };
+
+/* The option of commands that write. */
+#define CMD_UPGRADE_OPT(c)                                                     \
+	{                                                                      \
+		"upgrade", 0, CMD_FLAG, &(c)->upgrade, NULL,                   \
+			"make a LevelDB directory RocksDB's first"             \
+	}
 
 /*
  * Open the store in dir, of either kind, unless the daemon has given it.

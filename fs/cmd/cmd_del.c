@@ -130,6 +130,7 @@ int cmd_del(struct cmd *c, int argc, char **argv)
 		  "return when it survives a power cut" },
 		{ "verbose", 'v', CMD_FLAG, &verbose, NULL,
 		  "print how many were deleted" },
+		CMD_UPGRADE_OPT(c),
 		CMD_KEY_OPTS(&keys),
 		{ 0 },
 	};

@@ -156,6 +156,7 @@ int cmd_load(struct cmd *c, int argc, char **argv)
 		  "each commit survives a power cut" },
 		{ "verbose", 'v', CMD_FLAG, &verbose, NULL,
 		  "print how many were loaded" },
+		CMD_UPGRADE_OPT(c),
 		{ 0 },
 	};
 	FILE *given = NULL;

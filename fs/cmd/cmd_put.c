@@ -88,6 +88,7 @@ int cmd_put(struct cmd *c, int argc, char **argv)
 		  "return when it survives a power cut" },
 		{ "verbose", 'v', CMD_FLAG, &p.verbose, NULL,
 		  "print the revision" },
+		CMD_UPGRADE_OPT(c),
 		CMD_KEY_OPTS(&keys),
 		{ 0 },
 	};

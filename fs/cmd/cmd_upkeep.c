@@ -13,7 +13,7 @@ int cmd_flush(struct cmd *c, int argc, char **argv)
 		.min_args = 1,
 		.max_args = 1,
 	};
-	const struct cmd_opt opts[] = { { 0 } };
+	const struct cmd_opt opts[] = { CMD_UPGRADE_OPT(c), { 0 } };
 	int status, n, err;
 
 	if (cmd_parse(c, &usage, opts, argc, argv, &n, &status))
@@ -36,7 +36,7 @@ int cmd_compact(struct cmd *c, int argc, char **argv)
 		.min_args = 1,
 		.max_args = 1,
 	};
-	const struct cmd_opt opts[] = { { 0 } };
+	const struct cmd_opt opts[] = { CMD_UPGRADE_OPT(c), { 0 } };
 	struct cairn_slice all = { 0 };
 	int status, n, err;
 
