@@ -159,19 +159,18 @@ static int make_caches(struct cairn_db *db)
 
 /* ------------------------------------------------------ what is there now */
 
-/* Read the names in the directory. One that is not there is empty. */
+/* Read the names in the directory. One that is not there is empty. When this
+ * fails, the names read before stay: what is not among them is taken for ours
+ * and removed. */
 static int list_dir(struct opening *op)
 {
-	int err;
+	struct env_names names = { 0 };
+	int err = env_list(op->db->env, op->db->dir, &names);
 
-	env_names_free(&op->names);
-	err = env_list(op->db->env, op->db->dir, &op->names);
-	if (err == CAIRN_NOT_FOUND) {
-		op->names = (struct env_names){ 0 };
-		err = CAIRN_OK;
-	}
-	if (err)
+	if (err && err != CAIRN_NOT_FOUND)
 		return err;
+	env_names_free(&op->names);
+	op->names = names;
 	return files_check_foreign(op->db->dir, &op->names);
 }
 
@@ -253,19 +252,19 @@ static int check_unlocked(struct cairn_db *db)
 }
 
 /* What is there that cairn must not write to. */
-static int check_state(const struct opening *op)
+static int check_state(const struct cairn_db *db,
+		       const struct version_set_state *s)
 {
-	const struct version_set_state *s = &op->state;
-	const char *dir = op->db->dir;
+	const char *dir = db->dir;
 
-	if (op->db->opts.read_only)
+	if (db->opts.read_only)
 		return CAIRN_OK;
 	if (s->n_other_families)
 		return error_set(CAIRN_ENOTSUP,
 				 "%s: column family \"%s\" is not supported; "
 				 "it can be opened read-only",
 				 dir, s->other_families[0]);
-	if (s->leveldb && !op->db->opts.upgrade)
+	if (s->leveldb && !db->opts.upgrade)
 		return error_set(CAIRN_ENOTSUP,
 				 "%s: a LevelDB database; it can be opened "
 				 "read-only, or converted (upgrade)",
@@ -291,7 +290,7 @@ static int load_versions(struct opening *op)
 			err = error_set(CAIRN_ENOENT,
 					"%s: there is no database", db->dir);
 		if (!err)
-			err = check_state(op);
+			err = check_state(db, &op->state);
 		if (!err)
 			err = files_check_options(db->env, db->dir, &op->names);
 		if (!err)
@@ -575,6 +574,47 @@ static void post_opened(struct opening *op)
 	events_post(db->events, &e);
 }
 
+static int open_for_reading(struct opening *op);
+static void opening_fini(struct opening *op);
+
+/*
+ * A directory without LOCK: making one, and taking it away again, would leave a
+ * trace where the open is refused. So see first whether it will be.
+ */
+static int look_before(struct opening *op)
+{
+	struct opening probe = { 0 };
+	struct cairn_options o;
+	int err = list_dir(op);
+
+	if (err || !names_have(&op->names, "CURRENT") ||
+	    names_have(&op->names, "LOCK"))
+		return err;
+	err = options_copy(&op->db->opts, &o);
+	if (err)
+		return err;
+	o.read_only = true;
+	o.error_if_exists = false;
+	o.listener = (struct cairn_listener){ 0 };
+	err = db_new(op->db->dir, &o, &probe.db);
+	if (!err)
+		err = open_for_reading(&probe);
+	if (!err)
+		err = check_state(op->db, &probe.state);
+	if (err) {
+		char why[1024];
+
+		snprintf(why, sizeof(why), "%s", cairn_errmsg());
+		db_free(probe.db);
+		(void)error_set(err, "%s", why);
+	} else {
+		db_free(probe.db);
+	}
+	opening_fini(&probe);
+	options_fini(&o);
+	return err;
+}
+
 /* The tables of LevelDB become RocksDB's, when the MANIFEST is written. */
 static int upgrade(struct opening *op)
 {
@@ -592,8 +632,10 @@ static int upgrade(struct opening *op)
 static int open_for_writing(struct opening *op)
 {
 	struct cairn_db *db = op->db;
-	int err = lock_dir(op);
+	int err = look_before(op);
 
+	if (!err)
+		err = lock_dir(op);
 	if (!err)
 		err = read_current(op, &op->current);
 	if (!err)
