@@ -291,19 +291,13 @@ EXTRA_DIST += tests/compat/mount_ldb_test.sh
 dist_check_SCRIPTS += \
 	tests/fs/cli_test.sh \
 	tests/fs/mount_test.sh \
-<<<<<<< HEAD
-	tests/fs/plain_test.sh
-TESTS += \
-	tests/fs/cli_test.sh \
-	tests/fs/mount_test.sh \
-	tests/fs/plain_test.sh
-=======
+	tests/fs/plain_test.sh \
 	tests/fuzz/fuzz_test.sh
 TESTS += \
 	tests/fs/cli_test.sh \
 	tests/fs/mount_test.sh \
+	tests/fs/plain_test.sh \
 	tests/fuzz/fuzz_test.sh
->>>>>>> a99eac5 (tests: fuzz targets for what reads bytes of a file)
 
 AM_TESTS_ENVIRONMENT = CAIRN=$(abs_top_builddir)/cairn; export CAIRN;
 EXTRA_DIST += tests/data

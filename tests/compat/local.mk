@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# cairn beside the real RocksDB and LevelDB: programs of several files.
+tee_sources = \
+	tests/compat/dir.c \
+	tests/compat/dir.h \
+	tests/compat/fail.c \
+	tests/compat/fail.h \
+	tests/compat/keys.c \
+	tests/compat/keys.h \
+	tests/compat/store.c \
+	tests/compat/store.h \
+	tests/compat/store_cairn.c \
+	tests/compat/store_rocksdb.c
+
+if HAVE_ROCKSDB
+check_PROGRAMS += tests/compat/tee
+TESTS += tests/compat/tee
+tests_compat_tee_SOURCES = tests/compat/tee.c $(tee_sources)
+tests_compat_tee_CFLAGS = $(AM_CFLAGS) -Wno-format-truncation
+tests_compat_tee_LDADD = libengine.la -lrocksdb
+endif

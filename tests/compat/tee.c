@@ -1,0 +1,684 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The same random operations on cairn and on RocksDB, side by side, results
+ * compared; and now and then each goes on in the directory of the other.
+ *
+ *     tee [--ops N] [--swaps N] [--seed N] [--with rocksdb|leveldb] [--keep]
+ *
+ * Everything is drawn from the seed: keys, values, operations, settings of both
+ * stores. With LevelDB, which knows neither RocksDB's nor cairn's files, cairn
+ * goes on in copies of what LevelDB left, and LevelDB in its own.
+ *
+ * Each entry of `ops` is one operation, each entry of `kinds` one kind of
+ * change in a batch.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "tests/compat/fail.h"
+#include "tests/compat/keys.h"
+#include "tests/compat/store.h"
+
+#define MAX_SNAPSHOTS 4
+#define MAX_WALKS     3
+
+/* One of the two stores, and where it is. */
+struct side {
+	const struct store_ops *ops;
+	struct store *s;
+	char dir[PATH_LEN];
+};
+
+/* Iterators of both over the same state, standing on the same entry. */
+struct walk {
+	struct cursor *c[2]; /* NULL: free */
+	struct buf lower;
+	struct buf upper;
+	bool on;
+};
+
+struct tee {
+	uint64_t seed;
+	uint64_t n_ops;
+	uint64_t n_swaps;
+	bool keep; /* the directories, also when all is well */
+
+	struct rng rng;
+	struct keys keys;
+	const char *merge; /* name of the operator, NULL: none */
+	char work[PATH_LEN];
+	unsigned n_dirs;
+	struct side side[2];
+	void *snapshot[MAX_SNAPSHOTS][2];
+	struct walk walk[MAX_WALKS];
+
+	uint64_t done;   /* operations */
+	uint64_t swaps;  /* done */
+	uint64_t serial; /* of values */
+	uint64_t hits;   /* of point lookups */
+	const char *doing;
+	struct changes batch;
+	struct buf key, value, got[2]; /* scratch */
+};
+
+static struct tee tee;
+
+/* -------------------------------------------------------------- failures */
+
+static char command[256];
+
+static void print_context(void)
+{
+	fprintf(stderr, "in %s, operation %llu, after %llu swaps\n", tee.doing,
+		(unsigned long long)tee.done, (unsigned long long)tee.swaps);
+	for (int i = 0; i < 2; i++)
+		if (tee.side[i].s)
+			fprintf(stderr, "%s in %s: %s\n", tee.side[i].ops->name,
+				tee.side[i].dir, tee.side[i].s->settings);
+		else
+			fprintf(stderr, "%s is closed: %s\n",
+				tee.side[i].ops->name, tee.side[i].dir);
+	fprintf(stderr, "to see it again: %s\n", command);
+}
+
+/* RocksDB is built with assertions; what trips one must name the seed, too. */
+static void on_signal(int sig)
+{
+	static const char intro[] = "\nkilled by a signal; to see it again: ";
+	ssize_t n;
+
+	n = write(STDERR_FILENO, intro, sizeof(intro) - 1);
+	n = write(STDERR_FILENO, command, strlen(command));
+	n = write(STDERR_FILENO, "\n", 1);
+	(void)n;
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
+/* ----------------------------------------------------------- comparisons */
+
+static const char *name_of(int side)
+{
+	return tee.side[side].ops->name;
+}
+
+static void same_value(struct cairn_slice key, struct cairn_slice a,
+		       struct cairn_slice b)
+{
+	if (!slice_eq(a, b))
+		fail("key %s: %s has %s, %s has %s", shown(key), name_of(0),
+		     shown(a), name_of(1), shown(b));
+}
+
+/* True when both have it. */
+static bool same_get(struct tee *t, void *const snapshot[2],
+		     struct cairn_slice key)
+{
+	bool found[2];
+
+	for (int i = 0; i < 2; i++)
+		found[i] = t->side[i].ops->get(t->side[i].s, snapshot[i], key,
+					       &t->got[i]);
+	if (found[0] != found[1])
+		fail("get of key %s: %s finds it, %s does not", shown(key),
+		     name_of(found[1]), name_of(found[0]));
+	if (found[0])
+		same_value(key, buf_slice(&t->got[0]), buf_slice(&t->got[1]));
+	t->hits += found[0];
+	return found[0];
+}
+
+static bool same_move(struct cursor *const c[2], enum move how,
+		      struct cairn_slice key)
+{
+	bool on[2];
+
+	for (int i = 0; i < 2; i++)
+		on[i] = c[i]->move(c[i], how, key);
+	if (on[0] != on[1])
+		fail("%s %s: %s stands on %s, %s on nothing", move_names[how],
+		     how >= MOVE_SEEK_GE ? shown(key) : "", name_of(on[1]),
+		     shown(c[on[1]]->key), name_of(on[0]));
+	if (!on[0])
+		return false;
+	if (!slice_eq(c[0]->key, c[1]->key))
+		fail("%s %s: %s stands on %s, %s on %s", move_names[how],
+		     how >= MOVE_SEEK_GE ? shown(key) : "", name_of(0),
+		     shown(c[0]->key), name_of(1), shown(c[1]->key));
+	same_value(c[0]->key, c[0]->value, c[1]->value);
+	return true;
+}
+
+static void new_cursors(struct tee *t, void *const snapshot[2],
+			const struct bounds *b, struct cursor *c[2])
+{
+	for (int i = 0; i < 2; i++)
+		c[i] = t->side[i].ops->cursor(t->side[i].s, snapshot[i], b);
+}
+
+static void free_cursors(struct cursor *c[2])
+{
+	for (int i = 0; i < 2; i++) {
+		c[i]->free(c[i]);
+		c[i] = NULL;
+	}
+}
+
+static void same_scan(struct tee *t, void *const snapshot[2])
+{
+	const struct cairn_slice none = { 0 };
+	uint64_t forward = 0, back = 0;
+	struct cursor *c[2];
+
+	new_cursors(t, snapshot, NULL, c);
+	for (bool on = same_move(c, MOVE_FIRST, none); on;
+	     on = same_move(c, MOVE_NEXT, none)) {
+		must(buf_set(&t->key, c[0]->key), "copy");
+		must(buf_set(&t->value, c[0]->value), "copy");
+		if (!same_get(t, snapshot, buf_slice(&t->key)))
+			fail("get misses key %s, which the scan shows",
+			     shown(buf_slice(&t->key)));
+		same_value(buf_slice(&t->key), buf_slice(&t->got[0]),
+			   buf_slice(&t->value));
+		forward++;
+	}
+	for (bool on = same_move(c, MOVE_LAST, none); on;
+	     on = same_move(c, MOVE_PREV, none))
+		back++;
+	if (forward != back)
+		fail("%llu keys forward, %llu back",
+		     (unsigned long long)forward, (unsigned long long)back);
+	free_cursors(c);
+}
+
+/* Every key that may be there, and one that cannot be, at every snapshot. */
+static void same_everything(struct tee *t)
+{
+	void *const now[2] = { NULL, NULL };
+
+	same_scan(t, now);
+	for (unsigned i = 0; i < t->keys.n; i++) {
+		keys_get(&t->keys, i, &t->key);
+		same_get(t, now, buf_slice(&t->key));
+		must(buf_append(&t->key, "!", 1), "key");
+		same_get(t, now, buf_slice(&t->key));
+	}
+	for (int i = 0; i < MAX_SNAPSHOTS; i++)
+		if (t->snapshot[i][0])
+			same_scan(t, t->snapshot[i]);
+}
+
+/* --------------------------------------------------- opening and closing */
+
+static void new_dir(struct tee *t, struct side *side)
+{
+	snprintf(side->dir, PATH_LEN, "%.200s/%u", t->work, ++t->n_dirs);
+}
+
+static void open_side(struct tee *t, int i)
+{
+	struct side *side = &t->side[i];
+
+	side->s = side->ops->open(side->dir, &t->rng, t->merge);
+}
+
+static void close_side(struct tee *t, int i)
+{
+	struct store *s = t->side[i].s;
+
+	t->side[i].s = NULL;
+	t->side[i].ops->close(s);
+}
+
+static void release_snapshot(struct tee *t, int at)
+{
+	for (int i = 0; i < 2; i++) {
+		t->side[i].ops->release(t->side[i].s, t->snapshot[at][i]);
+		t->snapshot[at][i] = NULL;
+	}
+}
+
+/* What neither store lets survive its being closed. */
+static void release_all(struct tee *t)
+{
+	for (int i = 0; i < MAX_WALKS; i++)
+		if (t->walk[i].c[0])
+			free_cursors(t->walk[i].c);
+	for (int i = 0; i < MAX_SNAPSHOTS; i++)
+		if (t->snapshot[i][0])
+			release_snapshot(t, i);
+}
+
+/* Go on in a copy of the open directory, as after a kill. */
+static void kill_side(struct tee *t, int i)
+{
+	struct side *side = &t->side[i];
+	char old[PATH_LEN];
+
+	strcpy(old, side->dir);
+	new_dir(t, side);
+	dir_copy_live(old, side->dir);
+	close_side(t, i);
+	dir_remove(old);
+	open_side(t, i);
+}
+
+static void exchange_dirs(struct tee *t)
+{
+	char dir[PATH_LEN];
+
+	strcpy(dir, t->side[0].dir);
+	strcpy(t->side[0].dir, t->side[1].dir);
+	strcpy(t->side[1].dir, dir);
+}
+
+static void swap(struct tee *t)
+{
+	t->doing = "swap";
+	release_all(t);
+	/* Half of the time the other one finds what a kill leaves. */
+	for (int i = 0; i < 2; i++) {
+		if (rng_one_in(&t->rng, 2))
+			kill_side(t, i);
+		close_side(t, i);
+	}
+	if (rng_one_in(&t->rng, 20))
+		dir_check_with_tools(t->side[0].dir, true);
+	exchange_dirs(t);
+	t->swaps++;
+	for (int i = 0; i < 2; i++) {
+		open_side(t, i);
+		t->side[i].ops->verify(t->side[i].s);
+	}
+	same_everything(t);
+}
+
+/* --------------------------------------------------------------- changes */
+
+/* How much of a kind goes into batches, and what it adds to one. */
+static const struct kind {
+	unsigned weight;
+	void (*add)(struct tee *t);
+} kinds[N_CHANGE_KINDS];
+
+static void draw_key(struct tee *t)
+{
+	keys_get(&t->keys, (unsigned)rng_below(&t->rng, t->keys.n), &t->key);
+}
+
+static void add_put(struct tee *t)
+{
+	draw_key(t);
+	value_draw(&t->rng, ++t->serial, &t->value);
+	changes_add(&t->batch, CHANGE_PUT, buf_slice(&t->key),
+		    buf_slice(&t->value));
+}
+
+static void add_delete(struct tee *t)
+{
+	draw_key(t);
+	changes_add(&t->batch, CHANGE_DELETE, buf_slice(&t->key),
+		    slice_of(NULL, 0));
+}
+
+static const struct kind kinds[N_CHANGE_KINDS] = {
+	[CHANGE_PUT] = { 70, add_put },
+	[CHANGE_DELETE] = { 30, add_delete },
+};
+
+/* Only kinds that both stores have. */
+static bool have_kind(const struct tee *t, unsigned kind)
+{
+	return (t->side[0].ops->kinds & t->side[1].ops->kinds) >> kind & 1;
+}
+
+static void add_change(struct tee *t)
+{
+	unsigned total = 0, kind;
+	uint64_t at;
+
+	for (kind = 0; kind < N_CHANGE_KINDS; kind++)
+		total += have_kind(t, kind) ? kinds[kind].weight : 0;
+	at = rng_below(&t->rng, total);
+	for (kind = 0;; kind++) {
+		unsigned weight = have_kind(t, kind) ? kinds[kind].weight : 0;
+
+		if (at < weight)
+			break;
+		at -= weight;
+	}
+	kinds[kind].add(t);
+}
+
+static uint64_t batch_len(struct rng *rng)
+{
+	switch (rng_below(rng, 100)) {
+	case 0:
+		return 100 + rng_below(rng, 300);
+	case 1:
+		return 0;
+	default:
+		return rng_one_in(rng, 4) ? 2 + rng_below(rng, 12) : 1;
+	}
+}
+
+/* -------------------------------------------------------------- operations */
+
+/* They return how many operations they count for. */
+
+static uint64_t write_batch(struct tee *t, enum write_mode mode)
+{
+	uint64_t n = batch_len(&t->rng);
+
+	changes_clear(&t->batch);
+	for (uint64_t i = 0; i < n; i++)
+		add_change(t);
+	for (int i = 0; i < 2; i++)
+		t->side[i].ops->write(t->side[i].s, &t->batch, mode);
+	return n ? n : 1;
+}
+
+static uint64_t op_write(struct tee *t)
+{
+	return write_batch(t, rng_one_in(&t->rng, 50) ? WRITE_SYNCED
+						      : WRITE_LOGGED);
+}
+
+static uint64_t op_write_unlogged(struct tee *t)
+{
+	uint64_t n = write_batch(t, WRITE_UNLOGGED);
+
+	for (int i = 0; i < 2; i++)
+		t->side[i].ops->flush(t->side[i].s);
+	return n;
+}
+
+/* Now, or one of the snapshots that are held. */
+static void *const *draw_snapshot(struct tee *t)
+{
+	static void *const now[2];
+	uint64_t i = rng_below(&t->rng, 2 * MAX_SNAPSHOTS);
+
+	return i < MAX_SNAPSHOTS && t->snapshot[i][0] ? t->snapshot[i] : now;
+}
+
+static uint64_t op_get(struct tee *t)
+{
+	keys_draw(&t->keys, &t->rng, &t->key);
+	same_get(t, draw_snapshot(t), buf_slice(&t->key));
+	return 1;
+}
+
+static void begin_walk(struct tee *t, struct walk *w)
+{
+	struct bounds b = { 0 };
+
+	if (rng_one_in(&t->rng, 2)) {
+		keys_draw(&t->keys, &t->rng, &t->key);
+		must(buf_append(&w->lower, "", 1), "bound"); /* never NULL */
+		must(buf_set(&w->lower, buf_slice(&t->key)), "bound");
+		b.lower = buf_slice(&w->lower);
+	}
+	if (rng_one_in(&t->rng, 2)) {
+		keys_draw(&t->keys, &t->rng, &t->key);
+		must(buf_append(&w->upper, "", 1), "bound");
+		must(buf_set(&w->upper, buf_slice(&t->key)), "bound");
+		b.upper = buf_slice(&w->upper);
+	}
+	/* Crossed bounds are nobody's promise. */
+	if (b.lower.data && b.upper.data && slice_cmp(b.lower, b.upper) > 0)
+		b = (struct bounds){ .lower = b.upper, .upper = b.lower };
+	new_cursors(t, draw_snapshot(t), &b, w->c);
+	w->on = false;
+}
+
+/* Some steps of an iterator, which may have begun long ago. */
+static uint64_t op_walk(struct tee *t)
+{
+	struct walk *w = &t->walk[rng_below(&t->rng, MAX_WALKS)];
+	uint64_t n = 1 + rng_below(&t->rng, 16);
+
+	if (!w->c[0])
+		begin_walk(t, w);
+	for (uint64_t i = 0; i < n; i++) {
+		enum move how = (enum move)rng_below(&t->rng, N_MOVES);
+
+		if (!w->on && (how == MOVE_NEXT || how == MOVE_PREV))
+			how = MOVE_SEEK_GE;
+		else if (w->on && rng_one_in(&t->rng, 2))
+			how = rng_one_in(&t->rng, 3) ? MOVE_PREV : MOVE_NEXT;
+		keys_draw(&t->keys, &t->rng, &t->key);
+		w->on = same_move(w->c, how, buf_slice(&t->key));
+	}
+	if (rng_one_in(&t->rng, 3))
+		free_cursors(w->c);
+	return n;
+}
+
+static uint64_t op_scan(struct tee *t)
+{
+	same_scan(t, draw_snapshot(t));
+	return 1;
+}
+
+static uint64_t op_snapshot(struct tee *t)
+{
+	uint64_t at = rng_below(&t->rng, MAX_SNAPSHOTS);
+
+	if (t->snapshot[at][0])
+		release_snapshot(t, (int)at);
+	else
+		for (int i = 0; i < 2; i++)
+			t->snapshot[at][i] =
+				t->side[i].ops->snapshot(t->side[i].s);
+	return 1;
+}
+
+static int draw_side(struct tee *t)
+{
+	return (int)rng_below(&t->rng, 2);
+}
+
+static uint64_t op_flush(struct tee *t)
+{
+	struct side *side = &t->side[draw_side(t)];
+
+	side->ops->flush(side->s);
+	return 1;
+}
+
+static uint64_t op_compact(struct tee *t)
+{
+	struct side *side = &t->side[draw_side(t)];
+
+	side->ops->compact(side->s, NULL);
+	return 1;
+}
+
+static uint64_t op_compact_range(struct tee *t)
+{
+	struct side *side = &t->side[draw_side(t)];
+	struct bounds b = { 0 };
+
+	keys_draw(&t->keys, &t->rng, &t->key);
+	keys_draw(&t->keys, &t->rng, &t->value);
+	if (slice_cmp(buf_slice(&t->key), buf_slice(&t->value)) <= 0 &&
+	    t->key.data && t->value.data) {
+		b.lower = buf_slice(&t->key);
+		b.upper = buf_slice(&t->value);
+	}
+	side->ops->compact(side->s, &b);
+	return 1;
+}
+
+static uint64_t op_reopen(struct tee *t)
+{
+	int i = draw_side(t);
+
+	release_all(t);
+	close_side(t, i);
+	open_side(t, i);
+	return 1;
+}
+
+static uint64_t op_kill(struct tee *t)
+{
+	release_all(t);
+	kill_side(t, draw_side(t));
+	return 1;
+}
+
+static const struct op {
+	const char *name;
+	unsigned weight;
+	uint64_t (*run)(struct tee *t);
+} ops[] = {
+	{ "write", 30000, op_write },
+	{ "write unlogged", 10, op_write_unlogged },
+	{ "get", 25000, op_get },
+	{ "walk", 3000, op_walk },
+	{ "scan", 10, op_scan },
+	{ "snapshot", 400, op_snapshot },
+	{ "flush", 60, op_flush },
+	{ "compact", 6, op_compact },
+	{ "compact range", 30, op_compact_range },
+	{ "reopen", 15, op_reopen },
+	{ "kill", 15, op_kill },
+};
+
+#define N_OPS (sizeof(ops) / sizeof(ops[0]))
+
+static void run_one(struct tee *t)
+{
+	uint64_t at, total = 0;
+	const struct op *op;
+
+	for (size_t i = 0; i < N_OPS; i++)
+		total += ops[i].weight;
+	at = rng_below(&t->rng, total);
+	for (op = ops; at >= op->weight; op++)
+		at -= op->weight;
+	t->doing = op->name;
+	t->done += op->run(t);
+}
+
+/* ------------------------------------------------------------------ runs */
+
+static void run(struct tee *t)
+{
+	t->doing = "open";
+	for (int i = 0; i < 2; i++) {
+		new_dir(t, &t->side[i]);
+		open_side(t, i);
+	}
+	while (t->done < t->n_ops) {
+		run_one(t);
+		if (t->swaps < t->n_swaps &&
+		    t->done >= t->n_ops / (t->n_swaps + 1) * (t->swaps + 1))
+			swap(t);
+	}
+	t->doing = "end";
+	same_everything(t);
+	release_all(t);
+	for (int i = 0; i < 2; i++) {
+		close_side(t, i);
+		dir_check_with_tools(t->side[i].dir, true);
+	}
+}
+
+static void init(struct tee *t)
+{
+	rng_init(&t->rng, t->seed);
+	t->keys.seed = t->seed;
+	t->keys.n = (unsigned)(500 + rng_below(&t->rng, 3000));
+	dir_make_temp(t->work);
+	snprintf(command, sizeof(command),
+		 "scripts/tee --ops %llu --swaps %llu --seed %llu",
+		 (unsigned long long)t->n_ops, (unsigned long long)t->n_swaps,
+		 (unsigned long long)t->seed);
+	fail_context(print_context);
+	signal(SIGABRT, on_signal);
+	signal(SIGSEGV, on_signal);
+	signal(SIGBUS, on_signal);
+}
+
+static void fini(struct tee *t)
+{
+	changes_fini(&t->batch);
+	buf_fini(&t->key);
+	buf_fini(&t->value);
+	for (int i = 0; i < 2; i++)
+		buf_fini(&t->got[i]);
+	for (int i = 0; i < MAX_WALKS; i++) {
+		buf_fini(&t->walk[i].lower);
+		buf_fini(&t->walk[i].upper);
+	}
+	if (!t->keep)
+		dir_remove(t->work);
+}
+
+static uint64_t number(const char *text, const char *what)
+{
+	char *end;
+	uint64_t n = strtoull(text, &end, 10);
+
+	if (!*text || *end || *text == '-') {
+		fprintf(stderr, "tee: %s: \"%s\" is no number\n", what, text);
+		exit(2);
+	}
+	return n;
+}
+
+static uint64_t from_environment(const char *name, uint64_t otherwise)
+{
+	const char *text = getenv(name);
+
+	return text ? number(text, name) : otherwise;
+}
+
+static _Noreturn void usage(void)
+{
+	fputs("usage: tee [--ops N] [--swaps N] [--seed N] [--keep]\n", stderr);
+	exit(2);
+}
+
+static void read_arguments(struct tee *t, char **argv)
+{
+	t->n_ops = from_environment("CAIRN_TEE_OPS", 20000);
+	t->n_swaps = from_environment("CAIRN_TEE_SWAPS", 8);
+	t->seed = from_environment("CAIRN_TEST_SEED", 1);
+	t->side[0].ops = &cairn_store;
+	t->side[1].ops = &rocksdb_store;
+	while (*++argv) {
+		if (strcmp(*argv, "--keep") == 0)
+			t->keep = true;
+		else if (!argv[1])
+			usage();
+		else if (strcmp(*argv, "--ops") == 0)
+			t->n_ops = number(*++argv, "--ops");
+		else if (strcmp(*argv, "--swaps") == 0)
+			t->n_swaps = number(*++argv, "--swaps");
+		else if (strcmp(*argv, "--seed") == 0)
+			t->seed = number(*++argv, "--seed");
+		else
+			usage();
+	}
+}
+
+int main(int argc, char **argv)
+{
+	(void)argc;
+	read_arguments(&tee, argv);
+	init(&tee);
+	printf("tee: %s; %u keys, in %s\n", command, tee.keys.n, tee.work);
+	fflush(stdout);
+	run(&tee);
+	printf("tee: %llu operations, %llu swaps, %llu keys found by get: "
+	       "no difference\n",
+	       (unsigned long long)tee.done, (unsigned long long)tee.swaps,
+	       (unsigned long long)tee.hits);
+	fini(&tee);
+	return 0;
+}
