@@ -11,11 +11,18 @@ tee_sources = \
 	tests/compat/store.h \
 	tests/compat/store_cairn.c \
 	tests/compat/store_rocksdb.c
+if HAVE_LEVELDB
+tee_sources += tests/compat/store_leveldb.c
+endif
 
 if HAVE_ROCKSDB
 check_PROGRAMS += tests/compat/tee
 TESTS += tests/compat/tee
+if HAVE_LEVELDB
+TESTS += tests/compat/tee_leveldb.sh
+endif
 tests_compat_tee_SOURCES = tests/compat/tee.c $(tee_sources)
 tests_compat_tee_CFLAGS = $(AM_CFLAGS) -Wno-format-truncation
-tests_compat_tee_LDADD = libengine.la -lrocksdb
+tests_compat_tee_LDADD = libengine.la -lrocksdb $(LEVELDB_LIBS)
 endif
+EXTRA_DIST += tests/compat/tee_leveldb.sh

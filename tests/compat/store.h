@@ -71,14 +71,19 @@ struct store {
 	char settings[SETTINGS_LEN]; /* as drawn, for people */
 };
 
+/* How to open a store. */
+struct wish {
+	struct rng *rng;   /* draws the settings; NULL: defaults */
+	const char *merge; /* the merge operator, NULL: none */
+	bool read_only;    /* cairn only */
+};
+
 struct store_ops {
 	const char *name;
 	unsigned kinds; /* a bit per change_kind it has */
 
-	/* dir may be missing: then an empty store is made. rng NULL: defaults.
-	 * merge is the name of the merge operator, or NULL. */
-	struct store *(*open)(const char *dir, struct rng *rng,
-			      const char *merge);
+	/* dir may be missing: then an empty store is made. */
+	struct store *(*open)(const char *dir, const struct wish *w);
 	void (*close)(struct store *s);
 	void (*write)(struct store *s, const struct changes *c,
 		      enum write_mode mode);

@@ -39,6 +39,8 @@ static const struct choice choices[] = {
 	{ "max_manifest_size", "1K|16K|64M" },
 };
 
+#define N_CHOICES (sizeof(choices) / sizeof(choices[0]))
+
 static void set(struct ours *s, struct cairn_options *o, const char *name,
 		const char *value)
 {
@@ -46,20 +48,17 @@ static void set(struct ours *s, struct cairn_options *o, const char *name,
 	settings_add(&s->base, "%s=%s;", name, value);
 }
 
-static struct store *ours_open(const char *dir, struct rng *rng,
-			       const char *merge)
+static struct store *ours_open(const char *dir, const struct wish *w)
 {
 	struct ours *s = must_have(calloc(1, sizeof(*s)));
 	struct cairn_options *o = must_have(cairn_options_new());
 
-	(void)merge;
 	s->base.ops = &cairn_store;
-	set(s, o, "create_if_missing", "true");
-	for (size_t i = 0; rng && i < sizeof(choices) / sizeof(choices[0]);
-	     i++) {
+	set(s, o, w->read_only ? "read_only" : "create_if_missing", "true");
+	for (size_t i = 0; w->rng && i < N_CHOICES; i++) {
 		char value[128];
 
-		draw(rng, choices[i].values, value);
+		draw(w->rng, choices[i].values, value);
 		set(s, o, choices[i].name, value);
 	}
 	must(cairn_open(dir, o, &s->db), "open");

@@ -147,8 +147,7 @@ static void draw_settings(struct theirs *s, struct rng *rng)
 		     rng_one_in(rng, 4) ? "false" : "true");
 }
 
-static struct store *theirs_open(const char *dir, struct rng *rng,
-				 const char *merge)
+static struct store *theirs_open(const char *dir, const struct wish *w)
 {
 	struct theirs *s = must_have(calloc(1, sizeof(*s)));
 	rocksdb_options_t *defaults = rocksdb_options_create();
@@ -157,10 +156,10 @@ static struct store *theirs_open(const char *dir, struct rng *rng,
 	s->base.ops = &rocksdb_store;
 	s->opts = rocksdb_options_create();
 	settings_add(&s->base, ALWAYS);
-	if (merge)
-		settings_add(&s->base, "merge_operator=%s;", merge);
-	if (rng)
-		draw_settings(s, rng);
+	if (w->merge)
+		settings_add(&s->base, "merge_operator=%s;", w->merge);
+	if (w->rng)
+		draw_settings(s, w->rng);
 	rocksdb_get_options_from_string(defaults, s->base.settings, s->opts,
 					&err);
 	check(err, s->base.settings);

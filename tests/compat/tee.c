@@ -3,7 +3,7 @@
  * The same random operations on cairn and on RocksDB, side by side, results
  * compared; and now and then each goes on in the directory of the other.
  *
- *     tee [--ops N] [--swaps N] [--seed N] [--with rocksdb|leveldb] [--keep]
+ *     tee [--with rocksdb|leveldb] [--ops N] [--swaps N] [--seed N] [--keep]
  *
  * Everything is drawn from the seed: keys, values, operations, settings of both
  * stores. With LevelDB, which knows neither RocksDB's nor cairn's files, cairn
@@ -40,10 +40,12 @@ struct walk {
 };
 
 struct tee {
+	const char *with;
 	uint64_t seed;
 	uint64_t n_ops;
 	uint64_t n_swaps;
 	bool keep; /* the directories, also when all is well */
+	void (*swap)(struct tee *t); /* both are closed, and open after it */
 
 	struct rng rng;
 	struct keys keys;
@@ -220,8 +222,9 @@ static void new_dir(struct tee *t, struct side *side)
 static void open_side(struct tee *t, int i)
 {
 	struct side *side = &t->side[i];
+	const struct wish w = { .rng = &t->rng, .merge = t->merge };
 
-	side->s = side->ops->open(side->dir, &t->rng, t->merge);
+	side->s = side->ops->open(side->dir, &w);
 }
 
 static void close_side(struct tee *t, int i)
@@ -274,6 +277,49 @@ static void exchange_dirs(struct tee *t)
 	strcpy(t->side[1].dir, dir);
 }
 
+static void check_with_tools(struct tee *t, int i)
+{
+	if (t->side[i].ops != &cairn_store && t->side[i].ops != &rocksdb_store)
+		return;
+	if (rng_one_in(&t->rng, 20))
+		dir_check_with_tools(t->side[i].dir, true);
+}
+
+/* Each goes on in the directory of the other. */
+static void swap_both(struct tee *t)
+{
+	check_with_tools(t, 0);
+	exchange_dirs(t);
+	for (int i = 0; i < 2; i++) {
+		open_side(t, i);
+		t->side[i].ops->verify(t->side[i].s);
+	}
+	same_everything(t);
+}
+
+/*
+ * cairn reads a copy of what the other left, which goes on in its own: for a
+ * store that could not read what cairn writes.
+ */
+static void look_over(struct tee *t)
+{
+	const struct wish w = { .rng = &t->rng, .read_only = true };
+	struct side *ours = &t->side[0];
+	char own[PATH_LEN];
+
+	strcpy(own, ours->dir);
+	new_dir(t, ours);
+	dir_copy_live(t->side[1].dir, ours->dir);
+	open_side(t, 1);
+	ours->s = ours->ops->open(ours->dir, &w);
+	ours->ops->verify(ours->s);
+	same_everything(t);
+	close_side(t, 0);
+	dir_remove(ours->dir);
+	strcpy(ours->dir, own);
+	open_side(t, 0);
+}
+
 static void swap(struct tee *t)
 {
 	t->doing = "swap";
@@ -284,15 +330,8 @@ static void swap(struct tee *t)
 			kill_side(t, i);
 		close_side(t, i);
 	}
-	if (rng_one_in(&t->rng, 20))
-		dir_check_with_tools(t->side[0].dir, true);
-	exchange_dirs(t);
+	t->swap(t);
 	t->swaps++;
-	for (int i = 0; i < 2; i++) {
-		open_side(t, i);
-		t->side[i].ops->verify(t->side[i].s);
-	}
-	same_everything(t);
 }
 
 /* --------------------------------------------------------------- changes */
@@ -582,10 +621,9 @@ static void run(struct tee *t)
 	t->doing = "end";
 	same_everything(t);
 	release_all(t);
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 2; i++)
 		close_side(t, i);
-		dir_check_with_tools(t->side[i].dir, true);
-	}
+	dir_check_with_tools(t->side[0].dir, true);
 }
 
 static void init(struct tee *t)
@@ -595,9 +633,9 @@ static void init(struct tee *t)
 	t->keys.n = (unsigned)(500 + rng_below(&t->rng, 3000));
 	dir_make_temp(t->work);
 	snprintf(command, sizeof(command),
-		 "scripts/tee --ops %llu --swaps %llu --seed %llu",
-		 (unsigned long long)t->n_ops, (unsigned long long)t->n_swaps,
-		 (unsigned long long)t->seed);
+		 "scripts/tee --with %s --ops %llu --swaps %llu --seed %llu",
+		 t->with, (unsigned long long)t->n_ops,
+		 (unsigned long long)t->n_swaps, (unsigned long long)t->seed);
 	fail_context(print_context);
 	signal(SIGABRT, on_signal);
 	signal(SIGSEGV, on_signal);
@@ -640,8 +678,35 @@ static uint64_t from_environment(const char *name, uint64_t otherwise)
 
 static _Noreturn void usage(void)
 {
-	fputs("usage: tee [--ops N] [--swaps N] [--seed N] [--keep]\n", stderr);
+	fputs("usage: tee [--with rocksdb|leveldb] [--ops N] [--swaps N] "
+	      "[--seed N] [--keep]\n",
+	      stderr);
 	exit(2);
+}
+
+static const struct partner {
+	const char *name;
+	const struct store_ops *ops;
+	void (*swap)(struct tee *t);
+} partners[] = {
+	{ "rocksdb", &rocksdb_store, swap_both },
+#ifdef HAVE_LEVELDB
+	{ "leveldb", &leveldb_store, look_over },
+#endif
+};
+
+static void set_partner(struct tee *t, const char *name)
+{
+	const struct partner *p = partners;
+
+	while (strcmp(p->name, name) != 0)
+		if (++p == partners + sizeof(partners) / sizeof(partners[0])) {
+			fprintf(stderr, "tee: built without %s\n", name);
+			exit(2);
+		}
+	t->with = p->name;
+	t->side[1].ops = p->ops;
+	t->swap = p->swap;
 }
 
 static void read_arguments(struct tee *t, char **argv)
@@ -650,12 +715,14 @@ static void read_arguments(struct tee *t, char **argv)
 	t->n_swaps = from_environment("CAIRN_TEE_SWAPS", 8);
 	t->seed = from_environment("CAIRN_TEST_SEED", 1);
 	t->side[0].ops = &cairn_store;
-	t->side[1].ops = &rocksdb_store;
+	set_partner(t, "rocksdb");
 	while (*++argv) {
 		if (strcmp(*argv, "--keep") == 0)
 			t->keep = true;
 		else if (!argv[1])
 			usage();
+		else if (strcmp(*argv, "--with") == 0)
+			set_partner(t, *++argv);
 		else if (strcmp(*argv, "--ops") == 0)
 			t->n_ops = number(*++argv, "--ops");
 		else if (strcmp(*argv, "--swaps") == 0)
