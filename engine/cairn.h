@@ -277,9 +277,10 @@ int cairn_open(const char *dir, const struct cairn_options *o,
 	       struct cairn_db **out);
 
 /*
- * Wait for running background work, sync the WAL and close. CAIRN_EBUSY, and
- * nothing done, while iterators or snapshots are open. Any other failure is
- * reported after everything was released.
+ * Flush, wait for running background work and close; when no table can be
+ * written, sync the WAL instead. CAIRN_EBUSY, and nothing done, while iterators
+ * or snapshots are open. Any other failure is reported after everything was
+ * released.
  */
 int cairn_close(struct cairn_db *db);
 

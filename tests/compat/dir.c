@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tests/compat/fail.h"
+#include "tests/compat/die.h"
 
 #define FILE_PATH_LEN (PATH_LEN + 260)
 
@@ -19,7 +19,7 @@ void dir_make_temp(char path[PATH_LEN])
 
 	snprintf(path, PATH_LEN, "%.200s/compat-XXXXXX", tmp ? tmp : "/tmp");
 	if (!mkdtemp(path))
-		fail("%s: %s", path, strerror(errno));
+		die("%s: %s", path, strerror(errno));
 }
 
 void dir_remove(const char *path)
@@ -28,7 +28,7 @@ void dir_remove(const char *path)
 
 	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", path);
 	if (system(cmd) != 0)
-		fail("%s", cmd);
+		die("%s", cmd);
 }
 
 /* ---------------------------------------------------------------- copies */
@@ -43,12 +43,12 @@ static bool read_whole(const char *path, struct buf *out)
 	if (fd < 0 && errno == ENOENT)
 		return false;
 	if (fd < 0)
-		fail("%s: %s", path, strerror(errno));
+		die("%s: %s", path, strerror(errno));
 	do {
 		must(buf_reserve(out, 64 << 10), path);
 		n = read(fd, out->data + out->len, out->cap - out->len);
 		if (n < 0)
-			fail("%s: %s", path, strerror(errno));
+			die("%s: %s", path, strerror(errno));
 		out->len += (size_t)n;
 	} while (n > 0);
 	close(fd);
@@ -61,7 +61,7 @@ static void write_whole(const char *path, const struct buf *bytes)
 
 	if (!f || (bytes->len && fwrite(bytes->data, bytes->len, 1, f) != 1) ||
 	    fclose(f) != 0)
-		fail("%s: %s", path, strerror(errno));
+		die("%s: %s", path, strerror(errno));
 }
 
 /*
@@ -97,7 +97,7 @@ static void copy_files(const char *from, const char *to)
 	DIR *d = opendir(from);
 
 	if (!d)
-		fail("%s: %s", from, strerror(errno));
+		die("%s: %s", from, strerror(errno));
 	while ((e = readdir(d))) {
 		struct stat st;
 
@@ -121,7 +121,7 @@ void dir_copy_live(const char *from, const char *to)
 		bool same = manifest_of(from, before, &size_before);
 
 		if (mkdir(to, 0777))
-			fail("%s: %s", to, strerror(errno));
+			die("%s: %s", to, strerror(errno));
 		copy_files(from, to);
 		same = same && manifest_of(from, after, &size_after) &&
 		       strcmp(before, after) == 0 && size_before == size_after;
@@ -141,7 +141,7 @@ static bool tool_objects(const char *cmd, struct buf *said)
 	char line[512];
 
 	if (!p)
-		fail("%s: %s", cmd, strerror(errno));
+		die("%s: %s", cmd, strerror(errno));
 	buf_clear(said);
 	while (fgets(line, sizeof(line), p))
 		must(buf_append(said, line, strlen(line)), cmd);
@@ -163,7 +163,7 @@ static void verify_tables(const char *path)
 	DIR *d = opendir(path);
 
 	if (!d)
-		fail("%s: %s", path, strerror(errno));
+		die("%s: %s", path, strerror(errno));
 	while ((e = readdir(d))) {
 		size_t len = strlen(e->d_name);
 
@@ -178,7 +178,7 @@ static void verify_tables(const char *path)
 		    strcasestr((char *)said.data, "not ok") ||
 		    strcasestr((char *)said.data, "is corrupted") ||
 		    !strstr((char *)said.data, "The file is ok"))
-			fail("%s: %s", cmd, (char *)said.data);
+			die("%s: %s", cmd, (char *)said.data);
 	}
 	closedir(d);
 	buf_fini(&said);
@@ -193,7 +193,7 @@ bool dir_check_with_tools(const char *path, bool tables)
 		return false;
 	snprintf(cmd, sizeof(cmd), "ldb --db='%s' checkconsistency 2>&1", path);
 	if (tool_objects(cmd, &said))
-		fail("%s: %s", cmd, (char *)said.data);
+		die("%s: %s", cmd, (char *)said.data);
 	buf_fini(&said);
 	if (tables)
 		verify_tables(path);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/compat/keys.h"
 
-#include "tests/compat/fail.h"
+#include "tests/compat/die.h"
 
 #define LONG_KEY_MAX 9000
 

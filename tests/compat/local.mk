@@ -3,8 +3,8 @@
 tee_sources = \
 	tests/compat/dir.c \
 	tests/compat/dir.h \
-	tests/compat/fail.c \
-	tests/compat/fail.h \
+	tests/compat/die.c \
+	tests/compat/die.h \
 	tests/compat/keys.c \
 	tests/compat/keys.h \
 	tests/compat/store.c \
@@ -24,5 +24,14 @@ endif
 tests_compat_tee_SOURCES = tests/compat/tee.c $(tee_sources)
 tests_compat_tee_CFLAGS = $(AM_CFLAGS) -Wno-format-truncation
 tests_compat_tee_LDADD = libengine.la -lrocksdb $(LEVELDB_LIBS)
+
+if HAVE_CHECK
+check_PROGRAMS += tests/compat/way_back
+TESTS += tests/compat/way_back
+tests_compat_way_back_SOURCES = tests/compat/way_back.c $(tee_sources)
+tests_compat_way_back_CFLAGS = $(unit_cflags)
+tests_compat_way_back_LDADD = libmvcc.la -lrocksdb $(LEVELDB_LIBS) \
+	$(CHECK_LIBS)
+endif
 endif
 EXTRA_DIST += tests/compat/tee_leveldb.sh

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "tests/compat/fail.h"
+#include "tests/compat/die.h"
 
 const char *const move_names[N_MOVES] = {
 	"first", "last", "next", "prev", "seek_ge", "seek_lt",
@@ -66,5 +66,5 @@ void settings_add(struct store *s, const char *fmt, ...)
 	n = vsnprintf(s->settings + used, SETTINGS_LEN - used, fmt, ap);
 	va_end(ap);
 	if (n < 0 || (size_t)n >= SETTINGS_LEN - used)
-		fail("settings too long: %s", s->settings);
+		die("settings too long: %s", s->settings);
 }

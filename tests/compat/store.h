@@ -2,7 +2,7 @@
 /*
  * One face for cairn and the stores it is held against. Settings are drawn
  * anew each time a store is opened. Whatever fails ends the program, see
- * fail.h; results are compared by the caller.
+ * die.h; results are compared by the caller.
  */
 #ifndef CAIRN_TESTS_COMPAT_STORE_H
 #define CAIRN_TESTS_COMPAT_STORE_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <stdlib.h>
 
-#include "tests/compat/fail.h"
+#include "tests/compat/die.h"
 #include "tests/compat/store.h"
 
 struct ours {
@@ -146,7 +146,7 @@ static bool our_move(struct cairn_iter *it, enum move how,
 	case N_MOVES:
 		break;
 	}
-	fail("no such move");
+	die("no such move");
 }
 
 static bool our_cursor_move(struct cursor *base, enum move how,
@@ -156,8 +156,7 @@ static bool our_cursor_move(struct cursor *base, enum move how,
 	bool on = our_move(c->it, how, key);
 
 	if (on != cairn_iter_valid(c->it))
-		fail("cairn: %s returns %d, valid %d", move_names[how], on,
-		     !on);
+		die("cairn: %s returns %d, valid %d", move_names[how], on, !on);
 	must(cairn_iter_status(c->it), move_names[how]);
 	if (on) {
 		base->key = cairn_iter_key(c->it);

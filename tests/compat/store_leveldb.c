@@ -2,7 +2,7 @@
 #include <leveldb/c.h>
 #include <stdlib.h>
 
-#include "tests/compat/fail.h"
+#include "tests/compat/die.h"
 #include "tests/compat/store.h"
 
 struct leveldb {
@@ -25,7 +25,7 @@ struct leveldb_cursor {
 static void check(char *err, const char *what)
 {
 	if (err)
-		fail("LevelDB: %s: %s", what, err);
+		die("LevelDB: %s: %s", what, err);
 }
 
 static const char *chars(struct cairn_slice s)
@@ -122,7 +122,7 @@ static void ldb_write(struct store *base, const struct changes *c,
 			leveldb_writebatch_delete(b, chars(ch->key),
 						  ch->key.len);
 		else
-			fail("LevelDB does not know change %d", (int)ch->kind);
+			die("LevelDB does not know change %d", (int)ch->kind);
 	}
 	/* It has no writes beside its log. */
 	leveldb_write(s->db,
@@ -193,7 +193,7 @@ static void move(struct leveldb_cursor *c, enum move how,
 		seek_lt(c->it, key);
 		break;
 	case N_MOVES:
-		fail("no such move");
+		die("no such move");
 	}
 }
 

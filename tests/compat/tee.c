@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "tests/compat/fail.h"
+#include "tests/compat/die.h"
 #include "tests/compat/keys.h"
 #include "tests/compat/store.h"
 
@@ -110,8 +110,8 @@ static void same_value(struct cairn_slice key, struct cairn_slice a,
 		       struct cairn_slice b)
 {
 	if (!slice_eq(a, b))
-		fail("key %s: %s has %s, %s has %s", shown(key), name_of(0),
-		     shown(a), name_of(1), shown(b));
+		die("key %s: %s has %s, %s has %s", shown(key), name_of(0),
+		    shown(a), name_of(1), shown(b));
 }
 
 /* True when both have it. */
@@ -124,8 +124,8 @@ static bool same_get(struct tee *t, void *const snapshot[2],
 		found[i] = t->side[i].ops->get(t->side[i].s, snapshot[i], key,
 					       &t->got[i]);
 	if (found[0] != found[1])
-		fail("get of key %s: %s finds it, %s does not", shown(key),
-		     name_of(found[1]), name_of(found[0]));
+		die("get of key %s: %s finds it, %s does not", shown(key),
+		    name_of(found[1]), name_of(found[0]));
 	if (found[0])
 		same_value(key, buf_slice(&t->got[0]), buf_slice(&t->got[1]));
 	t->hits += found[0];
@@ -140,15 +140,15 @@ static bool same_move(struct cursor *const c[2], enum move how,
 	for (int i = 0; i < 2; i++)
 		on[i] = c[i]->move(c[i], how, key);
 	if (on[0] != on[1])
-		fail("%s %s: %s stands on %s, %s on nothing", move_names[how],
-		     how >= MOVE_SEEK_GE ? shown(key) : "", name_of(on[1]),
-		     shown(c[on[1]]->key), name_of(on[0]));
+		die("%s %s: %s stands on %s, %s on nothing", move_names[how],
+		    how >= MOVE_SEEK_GE ? shown(key) : "", name_of(on[1]),
+		    shown(c[on[1]]->key), name_of(on[0]));
 	if (!on[0])
 		return false;
 	if (!slice_eq(c[0]->key, c[1]->key))
-		fail("%s %s: %s stands on %s, %s on %s", move_names[how],
-		     how >= MOVE_SEEK_GE ? shown(key) : "", name_of(0),
-		     shown(c[0]->key), name_of(1), shown(c[1]->key));
+		die("%s %s: %s stands on %s, %s on %s", move_names[how],
+		    how >= MOVE_SEEK_GE ? shown(key) : "", name_of(0),
+		    shown(c[0]->key), name_of(1), shown(c[1]->key));
 	same_value(c[0]->key, c[0]->value, c[1]->value);
 	return true;
 }
@@ -180,8 +180,8 @@ static void same_scan(struct tee *t, void *const snapshot[2])
 		must(buf_set(&t->key, c[0]->key), "copy");
 		must(buf_set(&t->value, c[0]->value), "copy");
 		if (!same_get(t, snapshot, buf_slice(&t->key)))
-			fail("get misses key %s, which the scan shows",
-			     shown(buf_slice(&t->key)));
+			die("get misses key %s, which the scan shows",
+			    shown(buf_slice(&t->key)));
 		same_value(buf_slice(&t->key), buf_slice(&t->got[0]),
 			   buf_slice(&t->value));
 		forward++;
@@ -190,8 +190,8 @@ static void same_scan(struct tee *t, void *const snapshot[2])
 	     on = same_move(c, MOVE_PREV, none))
 		back++;
 	if (forward != back)
-		fail("%llu keys forward, %llu back",
-		     (unsigned long long)forward, (unsigned long long)back);
+		die("%llu keys forward, %llu back", (unsigned long long)forward,
+		    (unsigned long long)back);
 	free_cursors(c);
 }
 
@@ -254,7 +254,10 @@ static void release_all(struct tee *t)
 			release_snapshot(t, i);
 }
 
-/* Go on in a copy of the open directory, as after a kill. */
+/*
+ * Close, but leave a copy of the open directory, as after a kill: closing
+ * writes tables, a kill leaves logs.
+ */
 static void kill_side(struct tee *t, int i)
 {
 	struct side *side = &t->side[i];
@@ -265,7 +268,6 @@ static void kill_side(struct tee *t, int i)
 	dir_copy_live(old, side->dir);
 	close_side(t, i);
 	dir_remove(old);
-	open_side(t, i);
 }
 
 static void exchange_dirs(struct tee *t)
@@ -324,12 +326,11 @@ static void swap(struct tee *t)
 {
 	t->doing = "swap";
 	release_all(t);
-	/* Half of the time the other one finds what a kill leaves. */
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 2; i++)
 		if (rng_one_in(&t->rng, 2))
 			kill_side(t, i);
-		close_side(t, i);
-	}
+		else
+			close_side(t, i);
 	t->swap(t);
 	t->swaps++;
 }
@@ -564,8 +565,11 @@ static uint64_t op_reopen(struct tee *t)
 
 static uint64_t op_kill(struct tee *t)
 {
+	int i = draw_side(t);
+
 	release_all(t);
-	kill_side(t, draw_side(t));
+	kill_side(t, i);
+	open_side(t, i);
 	return 1;
 }
 
@@ -636,7 +640,7 @@ static void init(struct tee *t)
 		 "scripts/tee --with %s --ops %llu --swaps %llu --seed %llu",
 		 t->with, (unsigned long long)t->n_ops,
 		 (unsigned long long)t->n_swaps, (unsigned long long)t->seed);
-	fail_context(print_context);
+	die_context(print_context);
 	signal(SIGABRT, on_signal);
 	signal(SIGSEGV, on_signal);
 	signal(SIGBUS, on_signal);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "tests/compat/fail.h"
+#include "tests/compat/die.h"
 
 #include <ctype.h>
 #include <stdarg.h>
@@ -10,12 +10,12 @@
 
 static void (*context)(void);
 
-void fail_context(void (*print)(void))
+void die_context(void (*print)(void))
 {
 	context = print;
 }
 
-_Noreturn void fail(const char *fmt, ...)
+_Noreturn void die(const char *fmt, ...)
 {
 	void (*print)(void) = context;
 	va_list ap;
@@ -35,14 +35,14 @@ _Noreturn void fail(const char *fmt, ...)
 void must(int err, const char *what)
 {
 	if (err)
-		fail("cairn: %s: %s: %s", what, cairn_strerror(err),
-		     cairn_errmsg());
+		die("cairn: %s: %s: %s", what, cairn_strerror(err),
+		    cairn_errmsg());
 }
 
 void *must_have(void *p)
 {
 	if (!p)
-		fail("no memory");
+		die("no memory");
 	return p;
 }
 
