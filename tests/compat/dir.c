@@ -64,6 +64,16 @@ static void write_whole(const char *path, const struct buf *bytes)
 		die("%s: %s", path, strerror(errno));
 }
 
+void file_copy(const char *from, const char *to)
+{
+	struct buf bytes = { 0 };
+
+	if (!read_whole(from, &bytes))
+		die("%s: %s", from, strerror(errno));
+	write_whole(to, &bytes);
+	buf_fini(&bytes);
+}
+
 /*
  * Which MANIFEST is current, and how long it is. False while it is being
  * replaced.

@@ -13,6 +13,8 @@ void dir_make_temp(char path[PATH_LEN]);
 
 void dir_remove(const char *path);
 
+void file_copy(const char *from, const char *to);
+
 /*
  * Copy the files of a database as they are, also while it is open and works in
  * the background, as long as nobody writes: what a process would leave that is

@@ -26,13 +26,37 @@ void changes_add(struct changes *c, enum change_kind kind,
 	must(slice_dup(value, &ch->value), "copy");
 }
 
+static void change_free(struct change *c)
+{
+	free((void *)(uintptr_t)c->key.data);
+	free((void *)(uintptr_t)c->value.data);
+}
+
 void changes_clear(struct changes *c)
 {
-	for (size_t i = 0; i < c->n; i++) {
-		free((void *)(uintptr_t)c->v[i].key.data);
-		free((void *)(uintptr_t)c->v[i].value.data);
-	}
-	c->n = 0;
+	while (c->n > 0)
+		change_free(&c->v[--c->n]);
+}
+
+static int by_key(const void *a, const void *b)
+{
+	return slice_cmp(((const struct change *)a)->key,
+			 ((const struct change *)b)->key);
+}
+
+void changes_sort(struct changes *c)
+{
+	size_t n = 0;
+
+	if (!c->n)
+		return;
+	qsort(c->v, c->n, sizeof(*c->v), by_key);
+	for (size_t i = 0; i < c->n; i++)
+		if (n && slice_eq(c->v[n - 1].key, c->v[i].key))
+			change_free(&c->v[i]);
+		else
+			c->v[n++] = c->v[i];
+	c->n = n;
 }
 
 void changes_fini(struct changes *c)

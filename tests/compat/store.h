@@ -29,6 +29,8 @@ struct changes {
 void changes_add(struct changes *c, enum change_kind kind,
 		 struct cairn_slice key, struct cairn_slice value);
 void changes_clear(struct changes *c);
+/* Into ascending order of keys, one change of each key. */
+void changes_sort(struct changes *c);
 void changes_fini(struct changes *c);
 
 enum write_mode {
@@ -98,6 +100,17 @@ struct store_ops {
 	void (*compact)(struct store *s, const struct bounds *b);
 	/* Checksums of everything that is on disk. */
 	void (*verify)(struct store *s);
+
+	/* What follows is NULL where there is no such thing. */
+
+	/* A database of the present state in a directory that is not there. */
+	void (*checkpoint)(struct store *s, const char *dir);
+	/* A table file of changes with ascending keys, of this store's make. */
+	void (*table)(struct store *s, const char *path,
+		      const struct changes *c);
+	/* Files that are then nobody's; with move, they may be gone. */
+	void (*ingest)(struct store *s, const char *const *paths, size_t n,
+		       bool move);
 };
 
 extern const struct store_ops cairn_store;

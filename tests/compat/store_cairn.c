@@ -7,6 +7,7 @@
 struct ours {
 	struct store base;
 	struct cairn_db *db;
+	struct cairn_options *opts;
 	struct cairn_batch *batch;
 };
 
@@ -53,6 +54,7 @@ static struct store *ours_open(const char *dir, const struct wish *w)
 	struct ours *s = must_have(calloc(1, sizeof(*s)));
 	struct cairn_options *o = must_have(cairn_options_new());
 
+	s->opts = o;
 	s->base.ops = &cairn_store;
 	set(s, o, w->read_only ? "read_only" : "create_if_missing", "true");
 	for (size_t i = 0; w->rng && i < N_CHOICES; i++) {
@@ -62,7 +64,6 @@ static struct store *ours_open(const char *dir, const struct wish *w)
 		set(s, o, choices[i].name, value);
 	}
 	must(cairn_open(dir, o, &s->db), "open");
-	cairn_options_free(o);
 	s->batch = must_have(cairn_batch_new());
 	return &s->base;
 }
@@ -73,6 +74,7 @@ static void ours_close(struct store *base)
 
 	must(cairn_close(s->db), "close");
 	cairn_batch_free(s->batch);
+	cairn_options_free(s->opts);
 	free(s);
 }
 
@@ -223,6 +225,47 @@ static void ours_verify(struct store *base)
 	must(cairn_verify_checksums(((struct ours *)base)->db), "verify");
 }
 
+/* ------------------------------------------------------- external tables */
+
+static int sst_put(struct cairn_sst_writer *w, const struct change *c)
+{
+	return cairn_sst_writer_put(w, c->key, c->value);
+}
+
+static int sst_delete(struct cairn_sst_writer *w, const struct change *c)
+{
+	return cairn_sst_writer_delete(w, c->key);
+}
+
+static int (*const table_kinds[N_CHANGE_KINDS])(struct cairn_sst_writer *w,
+						const struct change *c) = {
+	[CHANGE_PUT] = sst_put,
+	[CHANGE_DELETE] = sst_delete,
+};
+
+static void ours_table(struct store *base, const char *path,
+		       const struct changes *c)
+{
+	struct ours *s = (struct ours *)base;
+	struct cairn_sst_writer *w;
+
+	must(cairn_sst_writer_open(path, s->opts, &w), "table");
+	for (size_t i = 0; i < c->n; i++)
+		must(table_kinds[c->v[i].kind](w, &c->v[i]), "table");
+	must(cairn_sst_writer_finish(w, NULL), "table");
+	cairn_sst_writer_free(w);
+}
+
+static void ours_ingest(struct store *base, const char *const *paths, size_t n,
+			bool move)
+{
+	const struct cairn_ingest_options io = {
+		.mode = move ? CAIRN_INGEST_MOVE : CAIRN_INGEST_COPY,
+	};
+
+	must(cairn_ingest(((struct ours *)base)->db, paths, n, &io), "ingest");
+}
+
 const struct store_ops cairn_store = {
 	.name = "cairn",
 	.kinds = (1u << N_CHANGE_KINDS) - 1,
@@ -236,4 +279,6 @@ const struct store_ops cairn_store = {
 	.flush = ours_flush,
 	.compact = ours_compact,
 	.verify = ours_verify,
+	.table = ours_table,
+	.ingest = ours_ingest,
 };

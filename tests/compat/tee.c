@@ -23,6 +23,10 @@
 
 #define MAX_SNAPSHOTS 4
 #define MAX_WALKS     3
+#define MAX_TABLES    4 /* ingested at once */
+
+/* The kinds of change that tables made outside of a store can have. */
+#define TABLE_KINDS (1u << CHANGE_PUT | 1u << CHANGE_DELETE)
 
 /* One of the two stores, and where it is. */
 struct side {
@@ -368,26 +372,23 @@ static const struct kind kinds[N_CHANGE_KINDS] = {
 	[CHANGE_DELETE] = { 30, add_delete },
 };
 
-/* Only kinds that both stores have. */
-static bool have_kind(const struct tee *t, unsigned kind)
-{
-	return (t->side[0].ops->kinds & t->side[1].ops->kinds) >> kind & 1;
-}
-
-static void add_change(struct tee *t)
+/* Of the allowed kinds (a bit each), one that both stores have. */
+static void add_change(struct tee *t, unsigned allowed)
 {
 	unsigned total = 0, kind;
 	uint64_t at;
 
+	allowed &= t->side[0].ops->kinds & t->side[1].ops->kinds;
 	for (kind = 0; kind < N_CHANGE_KINDS; kind++)
-		total += have_kind(t, kind) ? kinds[kind].weight : 0;
+		if (allowed >> kind & 1)
+			total += kinds[kind].weight;
 	at = rng_below(&t->rng, total);
 	for (kind = 0;; kind++) {
-		unsigned weight = have_kind(t, kind) ? kinds[kind].weight : 0;
-
-		if (at < weight)
+		if (!(allowed >> kind & 1))
+			continue;
+		if (at < kinds[kind].weight)
 			break;
-		at -= weight;
+		at -= kinds[kind].weight;
 	}
 	kinds[kind].add(t);
 }
@@ -414,7 +415,7 @@ static uint64_t write_batch(struct tee *t, enum write_mode mode)
 
 	changes_clear(&t->batch);
 	for (uint64_t i = 0; i < n; i++)
-		add_change(t);
+		add_change(t, ~0u);
 	for (int i = 0; i < 2; i++)
 		t->side[i].ops->write(t->side[i].s, &t->batch, mode);
 	return n ? n : 1;
@@ -573,6 +574,74 @@ static uint64_t op_kill(struct tee *t)
 	return 1;
 }
 
+/* Go on in a checkpoint. */
+static uint64_t op_checkpoint(struct tee *t)
+{
+	int i = draw_side(t);
+	struct side *side = &t->side[i];
+	char old[PATH_LEN];
+
+	if (!side->ops->checkpoint)
+		return 1;
+	release_all(t);
+	strcpy(old, side->dir);
+	new_dir(t, side);
+	side->ops->checkpoint(side->s, side->dir);
+	close_side(t, i);
+	dir_remove(old);
+	open_side(t, i);
+	return 1;
+}
+
+/* The changes of the batch as n tables: names for each side into paths. */
+static size_t make_tables(struct tee *t, char paths[2][MAX_TABLES][PATH_LEN])
+{
+	struct side *maker = &t->side[draw_side(t)];
+	size_t per = 1 + rng_below(&t->rng, t->batch.n), n = 0;
+
+	if (per * MAX_TABLES < t->batch.n)
+		per = t->batch.n;
+	for (size_t at = 0; at < t->batch.n; at += per, n++) {
+		const struct changes part = {
+			.v = t->batch.v + at,
+			.n = t->batch.n - at < per ? t->batch.n - at : per,
+		};
+
+		for (int i = 0; i < 2; i++)
+			snprintf(paths[i][n], PATH_LEN, "%.200s/%u.sst",
+				 t->work, ++t->n_dirs);
+		maker->ops->table(maker->s, paths[0][n], &part);
+		file_copy(paths[0][n], paths[1][n]);
+	}
+	return n;
+}
+
+/* One of the stores makes tables, both take them in. */
+static uint64_t op_ingest(struct tee *t)
+{
+	static char paths[2][MAX_TABLES][PATH_LEN];
+	const char *names[MAX_TABLES];
+	uint64_t n = 1 + rng_below(&t->rng, 60);
+	size_t n_tables;
+
+	if (!t->side[0].ops->table || !t->side[1].ops->table)
+		return 1;
+	changes_clear(&t->batch);
+	for (uint64_t i = 0; i < n; i++)
+		add_change(t, TABLE_KINDS);
+	changes_sort(&t->batch);
+	n_tables = make_tables(t, paths);
+	for (int i = 0; i < 2; i++) {
+		for (size_t k = 0; k < n_tables; k++)
+			names[k] = paths[i][k];
+		t->side[i].ops->ingest(t->side[i].s, names, n_tables,
+				       rng_one_in(&t->rng, 2));
+		for (size_t k = 0; k < n_tables; k++)
+			unlink(names[k]);
+	}
+	return n;
+}
+
 static const struct op {
 	const char *name;
 	unsigned weight;
@@ -589,6 +658,8 @@ static const struct op {
 	{ "compact range", 30, op_compact_range },
 	{ "reopen", 15, op_reopen },
 	{ "kill", 15, op_kill },
+	{ "checkpoint", 10, op_checkpoint },
+	{ "ingest", 60, op_ingest },
 };
 
 #define N_OPS (sizeof(ops) / sizeof(ops[0]))

@@ -30,6 +30,7 @@ struct model {
 /* What the database said it did. */
 struct seen {
 	atomic_uint flushes;
+	atomic_uint ingested;                 /* tables */
 	atomic_uint from_level[CAIRN_LEVELS]; /* compactions, not moves */
 	atomic_uint manual;
 };
@@ -109,6 +110,8 @@ static void on_event(void *ctx, const struct cairn_event *e)
 
 	if (e->kind == CAIRN_EVENT_FLUSH_END && e->code == CAIRN_OK)
 		atomic_fetch_add(&s->flushes, 1);
+	if (e->kind == CAIRN_EVENT_TABLE_INGESTED)
+		atomic_fetch_add(&s->ingested, 1);
 	if (e->kind != CAIRN_EVENT_COMPACTION_END || e->code != CAIRN_OK)
 		return;
 	if (e->bytes_in)
@@ -490,8 +493,58 @@ static void resume_after_an_error(struct run *r)
 	change(r, 500);
 }
 
+/* Every third key of a range, new values and deletions, in one table. */
+static void ingest(struct run *r, unsigned from, unsigned to)
+{
+	struct cairn_sst_writer *w;
+	char key[32], value[VALUE_MAX];
+	char path[PATH_LEN];
+	const char *paths[] = { path };
+
+	snprintf(path, sizeof(path), "%.200s/in.sst", r->work);
+	must(cairn_sst_writer_open(path, r->opts, &w), "table");
+	for (unsigned i = from; i < to; i += 3) {
+		r->m.generation[i] = i % 4 ? ++r->m.last : 0;
+		must(i % 4 ? cairn_sst_writer_put(w, key_of(i, key),
+						  value_of(i, r->m.last, value))
+			   : cairn_sst_writer_delete(w, key_of(i, key)),
+		     "table");
+	}
+	must(cairn_sst_writer_finish(w, NULL), "table");
+	cairn_sst_writer_free(w);
+	must(cairn_ingest(r->db, paths, 1, NULL), "ingest");
+	ck_assert_int_eq(unlink(path), 0);
+}
+
+static void ingest_into_nothing(struct run *r)
+{
+	ingest(r, 0, KEYS);
+}
+
+static void ingest_over_memtable_and_levels(struct run *r)
+{
+	struct cairn_snapshot *s;
+
+	change(r, 1000);
+	compact(r);
+	ingest(r, 100, 400);
+	change(r, 1000);
+	s = must_have(cairn_snapshot_new(r->db));
+	ingest(r, 300, 900);
+	change(r, 200);
+	ingest(r, 0, 50);
+	cairn_snapshot_release(s);
+}
+
+static void compact_what_was_ingested(struct run *r)
+{
+	ingest_over_memtable_and_levels(r);
+	compact(r);
+	ingest(r, 100, 2000);
+}
+
 /* Whether the path was taken at all: at least so many of a thing happened. */
-enum thing { ANYTHING, FLUSH, FROM_L0, FROM_DEEPER, MANUAL };
+enum thing { ANYTHING, FLUSH, INGEST, FROM_L0, FROM_DEEPER, MANUAL };
 
 static const struct {
 	void (*write)(struct run *r);
@@ -515,6 +568,9 @@ static const struct {
 	{ write_values_larger_than_the_memtable, ANYTHING, 0 },
 	{ roll_the_manifest, FLUSH, 12 },
 	{ resume_after_an_error, FLUSH, 1 },
+	{ ingest_into_nothing, INGEST, 1 },
+	{ ingest_over_memtable_and_levels, INGEST, 3 },
+	{ compact_what_was_ingested, INGEST, 4 },
 };
 
 /* Events may come late, but not after the database is closed. */
@@ -528,6 +584,9 @@ static void check_happened(const struct seen *s, enum thing thing,
 		return;
 	case FLUSH:
 		n = s->flushes;
+		break;
+	case INGEST:
+		n = s->ingested;
 		break;
 	case FROM_L0:
 		n = s->from_level[0];
