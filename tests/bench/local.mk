@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The benchmark against other engines. Nothing here is built by "make all";
+# scripts/bench-engine builds the other engines and then runs
+#
+#   make bench BENCH_PEERS=DIR
+#
+# where DIR has include/ and lib/ of RocksDB, LevelDB and LMDB. Without it only
+# cairn's own program is built.
+BENCH_CXX = g++
+BENCH_CXXFLAGS = -O2 -DNDEBUG
+
+bench_common = tests/bench/driver.c tests/bench/peer.h \
+	tests/bench/workload.c tests/bench/workload.h
+
+EXTRA_PROGRAMS = tests/bench/bench-engine tests/bench/bench-cairn
+tests_bench_bench_engine_SOURCES = tests/bench/bench_engine.c \
+	tests/bench/workload.c tests/bench/workload.h
+tests_bench_bench_engine_LDADD = -lm
+tests_bench_bench_cairn_SOURCES = $(bench_common) tests/bench/peer_cairn.c
+tests_bench_bench_cairn_LDADD = libengine.la -lm
+
+# The programs of the others are linked by hand: configure knows neither of
+# them nor of a C++ compiler.
+BENCH_OTHERS = tests/bench/bench-rocksdb tests/bench/bench-leveldb \
+	tests/bench/bench-lmdb
+bench_objects = tests/bench/driver.$(OBJEXT) tests/bench/workload.$(OBJEXT)
+# For its histogram.
+bench_archive = .libs/libengine.a
+
+tests/bench/peer_rocksdb.o: tests/bench/peer_rocksdb.cc tests/bench/peer.h
+	$(AM_V_GEN)$(BENCH_CXX) -std=c++17 -fno-rtti $(BENCH_CXXFLAGS) \
+		-I$(top_srcdir) -I$(BENCH_PEERS)/include -c -o $@ $<
+tests/bench/peer_leveldb.o: tests/bench/peer_leveldb.cc tests/bench/peer.h
+	$(AM_V_GEN)$(BENCH_CXX) -std=c++17 $(BENCH_CXXFLAGS) \
+		-I$(top_srcdir) -I$(BENCH_PEERS)/include -c -o $@ $<
+tests/bench/peer_lmdb.o: tests/bench/peer_lmdb.c tests/bench/peer.h
+	$(AM_V_GEN)$(CC) $(DEFS) $(AM_CPPFLAGS) $(AM_CFLAGS) $(CFLAGS) \
+		-I$(BENCH_PEERS)/include -c -o $@ $<
+
+tests/bench/bench-rocksdb: tests/bench/peer_rocksdb.o $(bench_objects) | libengine.la
+	$(AM_V_GEN)$(BENCH_CXX) -o $@ $^ $(bench_archive) $(BENCH_PEERS)/lib/librocksdb.a \
+		-lsnappy -lzstd -lpthread -ldl -lm
+tests/bench/bench-leveldb: tests/bench/peer_leveldb.o $(bench_objects) | libengine.la
+	$(AM_V_GEN)$(BENCH_CXX) -o $@ $^ $(bench_archive) $(BENCH_PEERS)/lib/libleveldb.a \
+		-lsnappy -lpthread -lm
+tests/bench/bench-lmdb: tests/bench/peer_lmdb.o $(bench_objects) | libengine.la
+	$(AM_V_GEN)$(CC) -o $@ $^ $(bench_archive) $(BENCH_PEERS)/lib/liblmdb.a -lpthread -lm
+
+bench: tests/bench/bench-engine$(EXEEXT) tests/bench/bench-cairn$(EXEEXT)
+	@if test -n "$(BENCH_PEERS)"; then \
+		$(MAKE) $(AM_MAKEFLAGS) $(BENCH_OTHERS); fi
+.PHONY: bench
+
+CLEANFILES += $(BENCH_OTHERS) tests/bench/peer_*.o $(EXTRA_PROGRAMS)
+EXTRA_DIST += tests/bench/peer_rocksdb.cc tests/bench/peer_leveldb.cc \
+	tests/bench/peer_lmdb.c
