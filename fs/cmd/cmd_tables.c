@@ -12,11 +12,6 @@
 #include "engine/base/error.h"
 #include "fs/cmd/cmd.h"
 
-static struct cairn_db *engine_of(struct cmd *c)
-{
-	return c->m ? mvcc_db(c->m) : c->db;
-}
-
 /* The arguments that go to a daemon: what was parsed, written anew. */
 struct sent {
 	char **argv;
@@ -123,7 +118,7 @@ int cmd_checkpoint(struct cmd *c, int argc, char **argv)
 		return status;
 	if (open_with_paths(c, NULL, argv + 1, 1, &status))
 		return status;
-	err = cairn_checkpoint(engine_of(c), argv[2]);
+	err = cairn_checkpoint(mvcc_db(c->m), argv[2]);
 	if (err)
 		status = cmd_fail_code(c, err, argv[2]);
 	return cmd_close(c, status);
@@ -183,7 +178,7 @@ int cmd_ingest(struct cmd *c, int argc, char **argv)
 		return cmd_close(c, status);
 	err = cmd_may_grow(c);
 	if (!err)
-		err = cairn_ingest(engine_of(c),
+		err = cairn_ingest(mvcc_db(c->m),
 				   (const char *const *)(argv + 2),
 				   (size_t)n - 1, &o);
 	if (err)

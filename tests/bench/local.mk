@@ -49,7 +49,7 @@ tests/bench/bench-lmdb: tests/bench/peer_lmdb.o $(bench_objects) | libengine.la
 bench: tests/bench/bench-engine$(EXEEXT) tests/bench/bench-cairn$(EXEEXT)
 	@if test -n "$(BENCH_PEERS)"; then \
 		$(MAKE) $(AM_MAKEFLAGS) $(BENCH_OTHERS); fi
-.PHONY: bench
+PHONY_TARGETS += bench
 
 CLEANFILES += $(BENCH_OTHERS) tests/bench/peer_*.o $(EXTRA_PROGRAMS)
 EXTRA_DIST += tests/bench/peer_rocksdb.cc tests/bench/peer_leveldb.cc \

@@ -67,7 +67,7 @@ tests_fuzz_make_seeds_SOURCES = tests/fuzz/make_seeds.c $(fuzz_headers)
 tests_fuzz_make_seeds_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_fuzz_make_seeds_LDADD = libtestsupport.la libengine.la $(CHECK_LIBS)
 
-.PHONY: fuzz
+PHONY_TARGETS += fuzz
 fuzz: $(fuzz_targets) tests/fuzz/make_seeds
 endif
 EXTRA_DIST += scripts/fuzz
