@@ -129,7 +129,7 @@ static int need_plain(struct cmd *c)
 {
 	int status;
 
-	if (!c->m)
+	if (mvcc_is_plain(c->m))
 		return EXIT_YES;
 	status = cmd_fail(c, EXIT_NOTSUP,
 			  "%s: is a revision store; tables hold keys and "
