@@ -154,6 +154,8 @@ libengine_la_SOURCES = \
 	engine/db/open_lost.h \
 	engine/db/options.c \
 	engine/db/options.h \
+	engine/db/read_only.c \
+	engine/db/read_only.h \
 	engine/db/read_state.c \
 	engine/db/read_state.h \
 	engine/db/recover.c \

@@ -269,14 +269,18 @@ if HAVE_CHECK
 if HAVE_ROCKSDB
 compat_tests = \
 	tests/compat/test_external \
+	tests/compat/test_live \
 	tests/compat/test_rocksdb
 check_PROGRAMS += $(compat_tests)
 TESTS += $(compat_tests)
 tests_compat_test_external_CFLAGS = $(unit_cflags)
 tests_compat_test_external_LDADD = $(unit_ldadd) -lrocksdb
+tests_compat_test_live_CFLAGS = $(unit_cflags)
+tests_compat_test_live_LDADD = $(unit_ldadd) -lrocksdb
 tests_compat_test_rocksdb_CFLAGS = $(unit_cflags)
 tests_compat_test_rocksdb_LDADD = $(unit_ldadd) -lrocksdb
 TESTS += tests/compat/mount_ldb_test.sh
+TESTS += tests/compat/plain_ldb_test.sh
 check_PROGRAMS += tests/compat/rocksdb_touch
 tests_compat_rocksdb_touch_CFLAGS = $(AM_CFLAGS)
 tests_compat_rocksdb_touch_LDADD = libmvcc.la -lrocksdb
@@ -285,7 +289,7 @@ endif
 
 check_PROGRAMS += tests/support/hold_lock
 tests_support_hold_lock_CFLAGS = $(AM_CFLAGS)
-EXTRA_DIST += tests/compat/mount_ldb_test.sh
+EXTRA_DIST += tests/compat/mount_ldb_test.sh tests/compat/plain_ldb_test.sh
 
 # On the built program.
 dist_check_SCRIPTS += \

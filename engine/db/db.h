@@ -46,6 +46,7 @@ struct cairn_db {
 	struct cairn_env *env;
 	struct cairn_options opts; /* a private copy */
 	struct env_lock *lock;     /* NULL when read-only */
+	struct buf current;        /* CURRENT when it was opened read-only */
 	struct block_cache *cache;
 	struct table_cache *tables;
 	struct table_read_options table_read;

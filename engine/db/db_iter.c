@@ -6,6 +6,7 @@
 
 #include "engine/base/error.h"
 #include "engine/db/db.h"
+#include "engine/db/read_only.h"
 #include "engine/kv/kind.h"
 #include "engine/kv/merging_iter.h"
 #include "engine/version/level_iter.h"
@@ -19,7 +20,7 @@
 static bool end(struct cairn_iter *it, int status)
 {
 	it->valid = false;
-	it->status = status;
+	it->status = status < 0 ? read_only_blame(it->db, status) : status;
 	return false;
 }
 

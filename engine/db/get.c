@@ -6,6 +6,7 @@
 
 #include "engine/base/error.h"
 #include "engine/db/db.h"
+#include "engine/db/read_only.h"
 #include "engine/kv/kind.h"
 #include "engine/version/filename.h"
 
@@ -214,5 +215,5 @@ int cairn_get(struct cairn_db *db, const struct cairn_read_options *o,
 	read_state_release(db->read_states, s);
 	if (start)
 		hist_add(&db->get_ns, now_ns() - start);
-	return err;
+	return err < 0 ? read_only_blame(db, err) : err;
 }

@@ -17,6 +17,7 @@
 #include "engine/db/obsolete.h"
 #include "engine/db/open_files.h"
 #include "engine/db/open_lost.h"
+#include "engine/db/read_only.h"
 #include "engine/db/recover.h"
 #include "engine/db/stall.h"
 #include "engine/db/stats.h"
@@ -26,6 +27,8 @@
 #include "engine/version/filename.h"
 
 #define CURRENT_LEN_MAX 256
+/* How often a directory that others write to is read from the start. */
+#define READ_TRIES 10
 
 struct opening {
 	struct cairn_db *db;
@@ -39,6 +42,7 @@ struct opening {
 	size_t n_upgraded;        /* files in it that were there before */
 	bool made_options;
 	bool keep_files; /* CURRENT may name the new MANIFEST */
+	bool changed;    /* read-only: under us, by another program */
 };
 
 /* ------------------------------------------------------------- the object */
@@ -95,6 +99,7 @@ static void db_free(struct cairn_db *db)
 	env_unlock(db->env, db->lock);
 	mutex_fini(&db->mu);
 	options_fini(&db->opts);
+	buf_fini(&db->current);
 	free(db->dir);
 	free(db);
 }
@@ -231,24 +236,6 @@ static int lock_dir(struct opening *op)
 	if (!err)
 		err = list_dir(op);
 	return err ? err : check_wanted(op);
-}
-
-/* Read-only opening takes no lock, but must not read files that change. */
-static int check_unlocked(struct cairn_db *db)
-{
-	struct cairn_holder holder;
-	char *path = filename_in(db->dir, "LOCK");
-	int err;
-
-	if (!path)
-		return error_nomem();
-	err = env_holder(db->env, path, &holder);
-	if (err == CAIRN_OK)
-		err = error_set(CAIRN_EBUSY, "%s: held by process %ld%s%s",
-				path, holder.pid, *holder.note ? ": " : "",
-				holder.note);
-	free(path);
-	return err == CAIRN_NOT_FOUND ? CAIRN_OK : err;
 }
 
 /* What is there that cairn must not write to. */
@@ -601,6 +588,9 @@ static int look_before(struct opening *op)
 		err = open_for_reading(&probe);
 	if (!err)
 		err = check_state(op->db, &probe.state);
+	/* Others were there just now: the lock decides. */
+	if (probe.changed)
+		err = CAIRN_OK;
 	if (err) {
 		char why[1024];
 
@@ -668,6 +658,23 @@ static int open_for_writing(struct opening *op)
 	return CAIRN_OK;
 }
 
+/* The outcome of reading the directory, in which files may have changed. */
+static int judge_reading(struct opening *op, int err)
+{
+	char why[1024];
+	int now;
+
+	/* What was found at a glance does not depend on other files. */
+	if (op->is_new || err == CAIRN_EBUSY || err == CAIRN_ENOMEM)
+		return err;
+	snprintf(why, sizeof(why), "%s", cairn_errmsg());
+	now = read_only_check(op->db);
+	op->changed = now == CAIRN_EABORTED;
+	if (now == CAIRN_EBUSY || op->changed || !err)
+		return now;
+	return error_set(err, "%s", why);
+}
+
 static int open_for_reading(struct opening *op)
 {
 	struct cairn_db *db = op->db;
@@ -676,13 +683,14 @@ static int open_for_reading(struct opening *op)
 	if (!err)
 		err = check_wanted(op);
 	if (!err)
-		err = check_unlocked(db);
+		err = read_only_begin(db);
 	if (!err)
 		err = load_versions(op);
 	if (!err)
 		err = make_caches(db);
 	if (!err)
 		err = replay(op);
+	err = judge_reading(op, err);
 	if (err)
 		return err;
 	/* The database's from now on. */
@@ -707,15 +715,12 @@ static void opening_fini(struct opening *op)
 	version_edit_fini(&op->edit);
 }
 
-int cairn_open(const char *dir, const struct cairn_options *o,
-	       struct cairn_db **out)
+static int open_once(const char *dir, const struct cairn_options *o,
+		     bool *changed, struct cairn_db **out)
 {
 	struct opening op = { 0 };
-	int err;
+	int err = db_new(dir, o, &op.db);
 
-	err = options_check(o);
-	if (!err)
-		err = db_new(dir, o, &op.db);
 	if (err)
 		return err;
 	err = o->read_only ? open_for_reading(&op) : open_for_writing(&op);
@@ -728,8 +733,30 @@ int cairn_open(const char *dir, const struct cairn_options *o,
 	} else {
 		*out = op.db;
 	}
+	*changed = op.changed;
 	opening_fini(&op);
 	return err;
+}
+
+int cairn_open(const char *dir, const struct cairn_options *o,
+	       struct cairn_db **out)
+{
+	bool changed = true;
+	int err = options_check(o);
+
+	for (int tries = 0; !err && changed && tries < READ_TRIES; tries++) {
+		err = open_once(dir, o, &changed, out);
+		if (err == CAIRN_EABORTED && changed && tries + 1 < READ_TRIES)
+			err = CAIRN_OK;
+		else
+			changed = false;
+	}
+	return err == CAIRN_EABORTED
+		       ? error_set(CAIRN_EBUSY,
+				   "%s: other programs write to it, time and "
+				   "again",
+				   dir)
+		       : err;
 }
 
 /* ------------------------------------------------------------------- close */
