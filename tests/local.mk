@@ -270,6 +270,7 @@ if HAVE_ROCKSDB
 compat_tests = \
 	tests/compat/test_external \
 	tests/compat/test_live \
+	tests/compat/test_range_del \
 	tests/compat/test_rocksdb
 check_PROGRAMS += $(compat_tests)
 TESTS += $(compat_tests)
@@ -277,6 +278,8 @@ tests_compat_test_external_CFLAGS = $(unit_cflags)
 tests_compat_test_external_LDADD = $(unit_ldadd) -lrocksdb
 tests_compat_test_live_CFLAGS = $(unit_cflags)
 tests_compat_test_live_LDADD = $(unit_ldadd) -lrocksdb
+tests_compat_test_range_del_CFLAGS = $(unit_cflags)
+tests_compat_test_range_del_LDADD = $(unit_ldadd) -lrocksdb
 tests_compat_test_rocksdb_CFLAGS = $(unit_cflags)
 tests_compat_test_rocksdb_LDADD = $(unit_ldadd) -lrocksdb
 TESTS += tests/compat/mount_ldb_test.sh
