@@ -121,6 +121,18 @@ static size_t count_files(struct cairn_env *env)
 
 /* ---------------------------------------------------------------- tables */
 
+static void write_entry(struct table_writer *w, const struct vector_entry *e)
+{
+	const struct range_del d = { e->key.user_key, e->value,
+				     ikey_seqno(&e->key) };
+
+	if (ikey_kind(&e->key) == KIND_RANGE_DELETE)
+		ck_assert_int_eq(table_writer_add_range(w, &d), CAIRN_OK);
+	else
+		ck_assert_int_eq(table_writer_add(w, &e->key, e->value),
+				 CAIRN_OK);
+}
+
 /* A table of the entries in text, at the level. Returns its number. */
 static uint64_t add_table(struct bench *b, int level, const char *text)
 {
@@ -137,9 +149,7 @@ static uint64_t add_table(struct bench *b, int level, const char *text)
 	ck_assert_int_eq(table_writer_new(file, path, &b->write[level], &w),
 			 CAIRN_OK);
 	for (size_t i = 0; i < v.n; i++)
-		ck_assert_int_eq(table_writer_add(w, &v.entries[i].key,
-						  v.entries[i].value),
-				 CAIRN_OK);
+		write_entry(w, &v.entries[i]);
 	ck_assert_int_eq(table_writer_finish(w, &sum), CAIRN_OK);
 	table_writer_free(w);
 	ck_assert_int_eq(wfile_sync(file), CAIRN_OK);
@@ -253,6 +263,312 @@ static void assert_run(struct bench *b, const char *want)
 	ck_assert_uint_eq(b->result.files_out, b->result.edit.n_added);
 	assert_edit_applies(b);
 }
+
+/* ------------------------------------------------------ range tombstones */
+
+static int cmp_ranges(const void *a, const void *b)
+{
+	const struct range_del *x = a, *y = b;
+	int c = slice_cmp(x->start, y->start);
+
+	return c ? c : (x->seqno < y->seqno) - (x->seqno > y->seqno);
+}
+
+/* The tombstones of a table as "a-c#9", and its bounds. */
+static void format_ranges(struct bench *b, const struct file_meta *f,
+			  struct buf *out)
+{
+	const struct range_dels *d;
+	struct table_ref *ref;
+	struct range_del t[16];
+
+	ck_assert_int_eq(table_cache_get(b->tables, f->number, f->size, &ref),
+			 CAIRN_OK);
+	d = table_range_dels(table_ref_table(ref));
+	if (d) {
+		ck_assert_uint_le(d->n_tombs, 16);
+		for (size_t i = 0; i < d->n_tombs; i++)
+			t[i] = range_dels_tomb(d, i);
+		qsort(t, d->n_tombs, sizeof(t[0]), cmp_ranges);
+	}
+	for (size_t i = 0; d && i < d->n_tombs; i++)
+		ck_assert_int_eq(buf_printf(out, " %.*s-%.*s#%llu",
+					    (int)t[i].start.len,
+					    (const char *)t[i].start.data,
+					    (int)t[i].end.len,
+					    (const char *)t[i].end.data,
+					    (unsigned long long)t[i].seqno),
+				 CAIRN_OK);
+	ck_assert_uint_eq(f->range_deletions, d ? d->n_tombs : 0);
+	table_cache_release(b->tables, ref);
+	ck_assert_int_eq(
+		buf_printf(out, " {%.*s..%.*s%s",
+			   (int)f->smallest_key.user_key.len,
+			   (const char *)f->smallest_key.user_key.data,
+			   (int)f->largest_key.user_key.len,
+			   (const char *)f->largest_key.user_key.data,
+			   file_meta_ends_before_largest(f) ? ")" : "}"),
+		CAIRN_OK);
+}
+
+/* As assert_run(), with tombstones and bounds; ")" is an exclusive end. */
+static void assert_ranges(struct bench *b, const char *want)
+{
+	struct buf got = { 0 };
+
+	for (size_t i = 0; i < b->result.edit.n_added; i++) {
+		const struct version_edit_file *f = &b->result.edit.added[i];
+		struct iter *it;
+
+		if (i)
+			ck_assert_int_eq(buf_printf(&got, " |"), CAIRN_OK);
+		ck_assert_int_eq(table_cache_iter_new(
+					 b->tables, f->meta->number,
+					 f->meta->size, TABLE_SCAN_CACHED, &it),
+				 CAIRN_OK);
+		for (iter_first(it); it->valid; iter_next(it))
+			vector_format(&got, &it->key, it->value);
+		iter_close(it);
+		format_ranges(b, f->meta, &got);
+	}
+	ck_assert_msg(slice_eq(buf_slice(&got), slice_str(want)),
+		      "got \"%.*s\", want \"%s\"", (int)got.len,
+		      (const char *)got.data, want);
+	buf_fini(&got);
+}
+
+static const struct {
+	const char *name;
+	const char *from[3]; /* tables of level 1, ended by NULL */
+	const char *to[3];   /* of level 2 */
+	const char *below;   /* of level 3; NULL: none */
+	uint64_t snapshots[2];
+	uint64_t target_size;
+	const char *want;
+} ranges[] = {
+	{ "what is covered goes, the tombstone stays over what may be below",
+	  { "b#9p a#7rf" },
+	  { "a#1p c#2p e#3p f#4p" },
+	  "d#0p",
+	  { 0 },
+	  0,
+	  "b#9p f#4p a-f#7 {a..f}" },
+	{ "with nothing below the tombstone goes, too",
+	  { "b#9p a#7rf" },
+	  { "a#1p c#2p e#3p f#4p" },
+	  NULL,
+	  { 0 },
+	  0,
+	  "b#0p f#0p {b..f}" },
+	{ "a snapshot keeps what it sees, and the tombstone above it",
+	  { "b#9p a#7rf" },
+	  { "a#1p c#2p" },
+	  NULL,
+	  { 5 },
+	  0,
+	  "a#1p b#9p c#2p a-f#7 {a..f)" },
+	{ "of the tombstones of one stripe the newest stays",
+	  { "a#8rf a#7rf a#4rf a#2rf" },
+	  { NULL },
+	  "d#0p",
+	  { 5 },
+	  0,
+	  " a-f#8 a-f#4 {a..f)" },
+	{ "fragments of the same tombstones become one again",
+	  { "a#8rf c#7rd" },
+	  { NULL },
+	  "a#0p z#0p",
+	  { 0 },
+	  0,
+	  " a-f#8 {a..f)" },
+	{ "what overlaps is written in fragments",
+	  { "a#8rd c#7rf" },
+	  { NULL },
+	  "a#0p z#0p",
+	  { 7 },
+	  0,
+	  " a-c#8 c-d#8 c-d#7 d-f#7 {a..f)" },
+	{ "a tombstone is cut where one table ends and the next begins",
+	  { "b#9p d#9p f#9p a#7rh" },
+	  { NULL },
+	  "d#0p",
+	  { 0 },
+	  1,
+	  "b#9p a-d#7 {a..d) | d#9p d-f#7 {d..f) | f#9p f-h#7 {f..h)" },
+	{ "a table may end between tombstones",
+	  { "a#7rc e#6rg i#5rk" },
+	  { NULL },
+	  "e#0p",
+	  { 0 },
+	  1,
+	  /* The first and the last have nothing below. */
+	  " e-g#6 {e..g)" },
+	{ "tables without entries end at the target size as well",
+	  { "a#7rc e#6rg i#5rk" },
+	  { NULL },
+	  "a#0p z#0p",
+	  { 0 },
+	  1,
+	  " a-c#7 {a..c) | e-g#6 {e..g) | i-k#5 {i..k)" },
+	{ "a tombstone that begins with the first key of a table is in that "
+	  "one",
+	  { "b#9p d#9p d#7rf" },
+	  { NULL },
+	  "d#0p",
+	  { 0 },
+	  1,
+	  "b#9p {b..b} | d#9p d-f#7 {d..f)" },
+	{ "unpublished tombstones and entries all live on",
+	  { "b#2000p b#1500p a#1800rf a#1200rf a#800rf" },
+	  { "b#700p" },
+	  "d#0p",
+	  { 0 },
+	  0,
+	  "b#2000p b#1500p a-f#1800 a-f#1200 a-f#800 {a..f)" },
+	{ "an entry at the seqno of the tombstone is not deleted",
+	  { "b#7p a#7rf" },
+	  { NULL },
+	  "d#0p",
+	  { 0 },
+	  0,
+	  "b#7p a-f#7 {a..f)" },
+	{ "what a tombstone that stays covers keeps its number",
+	  { "a#9p a#7rf" },
+	  { "c#5p" },
+	  NULL,
+	  { 6 },
+	  0,
+	  "a#9p c#5p a-f#7 {a..f)" },
+	{ "a tombstone goes in part where something is below in part",
+	  { "a#8rf" },
+	  { NULL },
+	  "d#0p",
+	  { 0 },
+	  0,
+	  " a-f#8 {a..f)" },
+};
+
+START_TEST(range_tombstones_do_their_work_and_go)
+{
+	struct bench b;
+
+	bench_open(&b);
+	for (size_t i = 0; ranges[_i].from[i]; i++)
+		add_table(&b, 1, ranges[_i].from[i]);
+	for (size_t i = 0; ranges[_i].to[i]; i++)
+		add_table(&b, 2, ranges[_i].to[i]);
+	if (ranges[_i].below)
+		add_table(&b, 3, ranges[_i].below);
+	bench_snapshots(&b, ranges[_i].snapshots[0], ranges[_i].snapshots[1]);
+	plan_levels(&b, 1, 2);
+	if (ranges[_i].target_size)
+		b.plan.target_file_size = ranges[_i].target_size;
+	ck_assert_msg(run_plan(&b, NULL) == CAIRN_OK, "%s: %s", ranges[_i].name,
+		      cairn_errmsg());
+	assert_ranges(&b, ranges[_i].want);
+	assert_edit_applies(&b);
+	bench_close(&b);
+}
+END_TEST
+
+START_TEST(a_wide_tombstone_is_cut_where_it_overlaps_too_much_below)
+{
+	struct file_meta *grandparents[4];
+	struct bench b;
+
+	bench_open(&b);
+	add_table(&b, 1, "a#9rz");
+	add_table(&b, 3, "a#1p b#1p");
+	add_table(&b, 3, "c#1p d#1p");
+	add_table(&b, 3, "e#1p f#1p");
+	add_table(&b, 3, "g#1p h#1p");
+	plan_levels(&b, 1, 2);
+	for (size_t i = 0; i < 4; i++)
+		grandparents[i] = b.version->level[3].files[i];
+	b.plan.grandparents = grandparents;
+	b.plan.n_grandparents = 4;
+	b.plan.grandparent_bytes_max = grandparents[0]->size * 3 / 2;
+	ck_assert_msg(run_plan(&b, NULL) == CAIRN_OK, "%s", cairn_errmsg());
+	assert_ranges(&b, " a-e#9 {a..e) | e-z#9 {e..z)");
+	assert_edit_applies(&b);
+	bench_close(&b);
+}
+END_TEST
+
+/* As RocksDB writes them: a tombstone stands unclipped in every table. */
+START_TEST(tombstones_count_within_the_bounds_of_their_file)
+{
+	struct ikey smallest = ikey_make(slice_str("c"), 9, KIND_PUT);
+	struct ikey largest =
+		ikey_make(slice_str("f"), SEQNO_MAX, KIND_RANGE_DELETE);
+	uint8_t low[16], high[16];
+	struct version_edit_file *added;
+	struct file_meta *f;
+	struct bench b;
+
+	bench_open(&b);
+	add_table(&b, 1, "c#9p e#9p a#7rz");
+	added = &b.edit.added[0];
+	ck_assert_int_eq(
+		file_meta_new(
+			added->meta->number, added->meta->size,
+			slice_of(low,
+				 (size_t)(ikey_encode(low, &smallest) - low)),
+			slice_of(high,
+				 (size_t)(ikey_encode(high, &largest) - high)),
+			7, 9, &f),
+		CAIRN_OK);
+	file_meta_unref(added->meta);
+	added->meta = f;
+	add_table(&b, 2, "b#0p d#0p f#0p");
+	add_table(&b, 3, "d#0p");
+	plan_levels(&b, 1, 2);
+	ck_assert_msg(run_plan(&b, NULL) == CAIRN_OK, "%s", cairn_errmsg());
+	assert_ranges(&b, "b#0p c#9p e#9p f#0p c-f#7 {b..f}");
+	bench_close(&b);
+}
+END_TEST
+
+static const struct {
+	const char *range;
+	uint64_t snapshot;
+	bool is_read;
+} unread[] = {
+	{ "a#9rz", 0, false },
+	/* A snapshot sees what is deleted, or does not see it deleted. */
+	{ "a#9rz", 1, true },
+	{ "a#9rz", 8, true },
+	{ "a#9rz", 9, false },
+	/* Covered by two, by two with a gap, not to the end. */
+	{ "a#9rd d#8rz", 0, false },
+	{ "a#9rc d#8rz", 0, true },
+	{ "a#9re", 0, true },
+	/* Newer than one of the entries only. */
+	{ "a#3rz", 0, true },
+};
+
+START_TEST(a_table_that_is_deleted_as_a_whole_is_not_read)
+{
+	struct bench b;
+	char *path;
+
+	bench_open(&b);
+	add_table(&b, 1, unread[_i].range);
+	add_table(&b, 2, "b#2p c#1p e#5p");
+	add_table(&b, 3, "b#0p");
+	bench_snapshots(&b, unread[_i].snapshot, 0);
+	plan_levels(&b, 1, 2);
+	path = filename_table(DIR, 2);
+	/* The first byte of the first block. */
+	ck_assert_int_eq(env_mem_damage(b.mem, path, 0, 0x10), CAIRN_OK);
+	ck_assert_int_eq(run_plan(&b, NULL),
+			 unread[_i].is_read ? CAIRN_ECORRUPT : CAIRN_OK);
+	if (!unread[_i].is_read)
+		ck_assert_uint_eq(b.result.edit.n_deleted, 2);
+	free(path);
+	bench_close(&b);
+}
+END_TEST
 
 /* ----------------------------------------------------------------- flush */
 
@@ -847,6 +1163,15 @@ static Suite *job_suite(void)
 	tcase_add_test(tc, a_damaged_input_fails_the_job);
 	tcase_add_test(tc, a_cancelled_job_leaves_no_file_behind);
 	tcase_add_test(tc, entries_that_went_missing_fail_the_job);
+	suite_add_tcase(s, tc);
+	tc = tcase_create("ranges");
+	tcase_add_loop_test(tc, range_tombstones_do_their_work_and_go, 0,
+			    (int)(sizeof(ranges) / sizeof(ranges[0])));
+	tcase_add_test(
+		tc, a_wide_tombstone_is_cut_where_it_overlaps_too_much_below);
+	tcase_add_test(tc, tombstones_count_within_the_bounds_of_their_file);
+	tcase_add_loop_test(tc, a_table_that_is_deleted_as_a_whole_is_not_read,
+			    0, (int)(sizeof(unread) / sizeof(unread[0])));
 	suite_add_tcase(s, tc);
 	return s;
 }

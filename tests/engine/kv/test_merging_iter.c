@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "engine/base/rng.h"
+#include "engine/kv/range_del.h"
 #include "tests/support/runner.h"
 #include "tests/support/vector_iter.h"
 
@@ -231,6 +232,198 @@ START_TEST(an_absolute_positioning_clears_a_failure)
 }
 END_TEST
 
+/* ------------------------------------------------------- what is hidden */
+
+#define HIDING_CHILDREN 5
+#define TOMBS           4
+
+/* Children as the levels of a store: what is newer is further in front. */
+struct hiding {
+	struct vector part[HIDING_CHILDREN];
+	struct range_dels *set[HIDING_CHILDREN];
+	struct range_scope scope[HIDING_CHILDREN];
+	struct vector model;
+	struct iter *it;
+};
+
+static void hiding_fill(struct hiding *h, struct rng *r, uint64_t reader)
+{
+	struct vector all = { 0 };
+
+	for (size_t i = 0; i < HIDING_CHILDREN; i++) {
+		uint64_t low = 1 + 20 * (HIDING_CHILDREN - 1 - i);
+		struct range_del_list l = { 0 };
+
+		for (uint64_t s = low; s < low + 16; s++) {
+			char key[8];
+
+			snprintf(key, sizeof(key), "%02d",
+				 (int)rng_below(r, 40));
+			vector_add(&h->part[i], slice_str(key), s, KIND_PUT,
+				   slice_str(""));
+			vector_add(&all, slice_str(key), s, KIND_PUT,
+				   slice_str(""));
+		}
+		for (uint64_t n = rng_below(r, TOMBS); n > 0; n--) {
+			char start[8], end[8];
+			uint64_t from = rng_below(r, 40);
+			struct range_del d = { .seqno =
+						       low + rng_below(r, 16) };
+
+			snprintf(start, sizeof(start), "%02d", (int)from);
+			snprintf(end, sizeof(end), "%02d",
+				 (int)(from + 1 + rng_below(r, 20)));
+			d.start = slice_str(start);
+			d.end = slice_str(end);
+			ck_assert_int_eq(range_del_list_add(&l, &d), CAIRN_OK);
+		}
+		ck_assert_int_eq(range_dels_new(&l, &h->set[i]), CAIRN_OK);
+		range_del_list_fini(&l);
+		vector_sort(&h->part[i]);
+	}
+	vector_sort(&all);
+	for (size_t k = 0; k < all.n; k++) {
+		const struct vector_entry *e = &all.entries[k];
+		bool hidden = false;
+
+		for (size_t i = 0; i < HIDING_CHILDREN; i++)
+			hidden |=
+				h->set[i] &&
+				range_dels_cover(h->set[i], e->key.user_key,
+						 reader) > ikey_seqno(&e->key);
+		if (!hidden)
+			vector_add(&h->model, e->key.user_key,
+				   ikey_seqno(&e->key), KIND_PUT, e->value);
+	}
+	vector_fini(&all);
+}
+
+static void hiding_open(struct hiding *h, uint64_t reader)
+{
+	struct iter *children[HIDING_CHILDREN];
+
+	for (size_t i = 0; i < HIDING_CHILDREN; i++) {
+		children[i] = vector_iter_new(&h->part[i]);
+		h->scope[i].set = h->set[i];
+		if (h->set[i])
+			children[i]->scope = &h->scope[i];
+	}
+	ck_assert_int_eq(merging_iter_new_hiding(children, HIDING_CHILDREN,
+						 reader, &h->it),
+			 CAIRN_OK);
+}
+
+static void hiding_close(struct hiding *h)
+{
+	iter_close(h->it);
+	vector_fini(&h->model);
+	for (size_t i = 0; i < HIDING_CHILDREN; i++) {
+		vector_fini(&h->part[i]);
+		range_dels_unref(h->set[i]);
+	}
+}
+
+static void hiding_step(struct rng *r, struct iter *a, struct iter *b)
+{
+	uint64_t what = rng_below(r, 14);
+	char key[8];
+	struct ikey target;
+
+	snprintf(key, sizeof(key), "%02d", (int)rng_below(r, 41));
+	target = (struct ikey){ slice_str(key), UINT64_MAX };
+	if (what >= 4 && !a->valid)
+		what %= 4;
+	if (what == 0) {
+		iter_first(a);
+		iter_first(b);
+	} else if (what == 1) {
+		iter_last(a);
+		iter_last(b);
+	} else if (what == 2) {
+		iter_seek_ge(a, &target);
+		iter_seek_ge(b, &target);
+	} else if (what == 3) {
+		iter_seek_lt(a, &target);
+		iter_seek_lt(b, &target);
+	} else if (what % 2) {
+		iter_next(a);
+		iter_next(b);
+	} else {
+		iter_prev(a);
+		iter_prev(b);
+	}
+}
+
+START_TEST(what_tombstones_cover_is_not_there_in_any_walk)
+{
+	uint64_t reader = (uint64_t)(_i % 5) * 25 + 10;
+	struct hiding h = { 0 };
+	struct iter *model;
+	struct rng r;
+
+	rng_init(&r, (uint64_t)_i + 1);
+	hiding_fill(&h, &r, reader);
+	hiding_open(&h, reader);
+	model = vector_iter_new(&h.model);
+	for (int i = 0; i < 400; i++) {
+		hiding_step(&r, h.it, model);
+		assert_same(h.it, model);
+	}
+	iter_close(model);
+	hiding_close(&h);
+}
+END_TEST
+
+START_TEST(many_covered_entries_are_passed_by_a_seek)
+{
+	struct range_del_list l = { 0 };
+	const struct range_del d = { slice_str("0100"), slice_str("0900"),
+				     5000 };
+	struct vector top = { 0 }, low = { 0 };
+	struct range_scope scope = { 0 };
+	struct range_dels *set;
+	struct iter *child[2], *it;
+
+	for (int i = 0; i < 1000; i++) {
+		char key[8];
+
+		snprintf(key, sizeof(key), "%04d", i);
+		vector_add(&low, slice_str(key), (uint64_t)i, KIND_PUT,
+			   slice_str(""));
+	}
+	ck_assert_int_eq(range_del_list_add(&l, &d), CAIRN_OK);
+	ck_assert_int_eq(range_dels_new(&l, &set), CAIRN_OK);
+	range_del_list_fini(&l);
+	scope.set = set;
+	child[0] = vector_iter_new(&top);
+	child[0]->scope = &scope;
+	child[1] = vector_iter_new(&low);
+	ck_assert_int_eq(merging_iter_new_hiding(child, 2, SEQNO_MAX, &it),
+			 CAIRN_OK);
+	for (int way = 0; way < 2; way++) {
+		size_t calls = vector_iter_calls(child[1]);
+		size_t n = 0;
+
+		if (way == 0)
+			iter_first(it);
+		else
+			iter_last(it);
+		while (it->valid) {
+			n++;
+			if (way == 0)
+				iter_next(it);
+			else
+				iter_prev(it);
+		}
+		ck_assert_uint_eq(n, 200);
+		ck_assert_uint_lt(vector_iter_calls(child[1]) - calls, 215);
+	}
+	iter_close(it);
+	range_dels_unref(set);
+	vector_fini(&low);
+}
+END_TEST
+
 static Suite *merging_iter_suite(void)
 {
 	Suite *s = suite_create("merging_iter");
@@ -251,6 +444,16 @@ static Suite *merging_iter_suite(void)
 	tcase_add_test(tc, a_failure_while_turning_round_is_not_an_end);
 	tcase_add_test(tc, an_absolute_positioning_clears_a_failure);
 	suite_add_tcase(s, tc);
+	{
+		TCase *hidden = tcase_create("hidden");
+
+		tcase_add_loop_test(
+			hidden, what_tombstones_cover_is_not_there_in_any_walk,
+			0, 200);
+		tcase_add_test(hidden,
+			       many_covered_entries_are_passed_by_a_seek);
+		suite_add_tcase(s, hidden);
+	}
 	return s;
 }
 

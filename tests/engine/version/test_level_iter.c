@@ -6,6 +6,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/rng.h"
+#include "engine/kv/range_del.h"
 #include "tests/support/runner.h"
 #include "tests/support/vector_iter.h"
 
@@ -25,6 +26,7 @@ struct level {
 	size_t n_opened;
 	uint64_t missing; /* this file cannot be opened */
 	uint64_t broken;  /* entry 1 of this file cannot be read */
+	struct range_scope scope[FILES_MAX]; /* set NULL: no tombstones */
 };
 
 int table_cache_iter_new(struct table_cache *c, uint64_t file_number,
@@ -40,6 +42,8 @@ int table_cache_iter_new(struct table_cache *c, uint64_t file_number,
 	if (file_number == l->missing)
 		return error_set(CAIRN_EIO, "as the test wants");
 	*out = vector_iter_new(&l->file[file_number]);
+	if (l->scope[file_number].set)
+		(*out)->scope = &l->scope[file_number];
 	if (file_number == l->broken)
 		vector_iter_fail_at(*out, 1, CAIRN_ECORRUPT);
 	return CAIRN_OK;
@@ -286,6 +290,207 @@ START_TEST(a_failure_in_a_file_is_not_the_end_of_the_level)
 }
 END_TEST
 
+/* ------------------------------------------------------ range tombstones */
+
+/* One more file, of entries (may be "") between the bounds given. */
+static void add_file(struct level *l, const char *text, struct ikey smallest,
+		     struct ikey largest, bool has_tombs)
+{
+	const struct range_del d = { slice_str("a"), slice_str("z"), 5 };
+	struct range_del_list list = { 0 };
+	struct range_dels *set;
+	uint8_t low[32], high[32];
+	size_t i = l->files.n;
+
+	vector_parse(&l->file[i], text);
+	ck_assert_int_eq(
+		file_meta_new(
+			i, 100 + i,
+			slice_of(low,
+				 (size_t)(ikey_encode(low, &smallest) - low)),
+			slice_of(high,
+				 (size_t)(ikey_encode(high, &largest) - high)),
+			0, 0, &l->metas[i]),
+		CAIRN_OK);
+	l->files.n++;
+	if (!has_tombs)
+		return;
+	/* As RocksDB writes them, not cut to the bounds. */
+	ck_assert_int_eq(range_del_list_add(&list, &d), CAIRN_OK);
+	ck_assert_int_eq(range_dels_new(&list, &set), CAIRN_OK);
+	l->scope[i].set = set;
+	range_del_list_fini(&list);
+}
+
+static struct ikey range_end(const char *key)
+{
+	return ikey_make(slice_str(key), SEQNO_MAX, KIND_RANGE_DELETE);
+}
+
+/* Entries and tombstones; tombstones only; entries only. */
+static void range_level_open(struct level *l, bool wanted)
+{
+	l->missing = NO_FILE;
+	l->broken = NO_FILE;
+	add_file(l, "c#9p d#9p",
+		 ikey_make(slice_str("b"), 5, KIND_RANGE_DELETE),
+		 range_end("f"), true);
+	add_file(l, "", ikey_make(slice_str("f"), 5, KIND_RANGE_DELETE),
+		 range_end("j"), true);
+	add_file(l, "k#9p m#9p", ikey_make(slice_str("k"), 9, KIND_PUT),
+		 ikey_make(slice_str("m"), 9, KIND_PUT), false);
+	l->files.files = l->metas;
+	l->opts.tables = (struct table_cache *)l;
+	l->opts.scan = TABLE_SCAN_NO_FILL;
+	l->opts.range_dels = wanted;
+	ck_assert_int_eq(level_iter_new(&l->files, &l->opts, &l->it), CAIRN_OK);
+}
+
+static void range_level_close(struct level *l)
+{
+	for (size_t i = 0; i < l->files.n; i++)
+		range_dels_unref(
+			(struct range_dels *)(uintptr_t)l->scope[i].set);
+	level_close(l);
+}
+
+/* Where it stands, boundaries in brackets, and the keys of the alphabet that
+ * its scope covers. */
+static void note_place(struct iter *it, struct buf *out)
+{
+	uint8_t first = 0, last = 0;
+
+	if (!it->valid) {
+		ck_assert_ptr_null(it->scope);
+		return;
+	}
+	ck_assert_int_eq(buf_printf(out, it->boundary ? " [%.*s]" : " %.*s",
+				    (int)it->key.user_key.len,
+				    (const char *)it->key.user_key.data),
+			 CAIRN_OK);
+	if (!it->scope)
+		return;
+	for (uint8_t c = 'a'; c <= 'z'; c++) {
+		struct ikey k = ikey_make(slice_of(&c, 1), 1, KIND_PUT);
+
+		if (!range_scope_cover(it->scope, &k, 9))
+			continue;
+		first = first ? first : c;
+		last = c;
+	}
+	ck_assert_int_eq(buf_printf(out, ":%c%c", first, last), CAIRN_OK);
+}
+
+static void assert_places(struct level *l, bool forward, const char *want)
+{
+	struct buf got = { 0 };
+
+	if (forward)
+		iter_first(l->it);
+	else
+		iter_last(l->it);
+	while (l->it->valid) {
+		note_place(l->it, &got);
+		if (forward)
+			iter_next(l->it);
+		else
+			iter_prev(l->it);
+	}
+	note_place(l->it, &got);
+	ck_assert_int_eq(l->it->status, CAIRN_OK);
+	ck_assert_msg(slice_eq(buf_slice(&got), slice_str(want)), "%.*s",
+		      (int)got.len, (const char *)got.data);
+	buf_fini(&got);
+}
+
+START_TEST(a_file_with_tombstones_is_left_by_way_of_its_boundary)
+{
+	struct level l = { 0 };
+
+	range_level_open(&l, true);
+	assert_places(&l, true, " c:be d:be [f]:be [j]:fi k m");
+	assert_places(&l, false, " m k [f]:fi d:be c:be [b]:be");
+	range_level_close(&l);
+}
+END_TEST
+
+START_TEST(boundaries_are_shown_on_request_only)
+{
+	struct level l = { 0 };
+
+	range_level_open(&l, false);
+	assert_places(&l, true, " c d k m");
+	assert_places(&l, false, " m k d c");
+	range_level_close(&l);
+}
+END_TEST
+
+static const struct {
+	const char *key;
+	bool forward;
+	const char *want;
+} range_seeks[] = {
+	{ "a", true, " c:be" },    { "d", true, " d:be" },
+	{ "e", true, " [f]:be" },  { "g", true, " [j]:fi" },
+	{ "j", true, " [j]:fi" },  { "jj", true, " k" },
+	{ "n", true, "" },         { "z", false, " m" },
+	{ "k", false, " [f]:fi" }, { "h", false, " [f]:fi" },
+	{ "f", false, " d:be" },   { "c", false, " [b]:be" },
+	{ "b", false, "" },
+};
+
+START_TEST(a_seek_into_a_file_with_tombstones_stays_in_it)
+{
+	struct ikey target = { slice_str(range_seeks[_i].key), UINT64_MAX };
+	struct buf got = { 0 };
+	struct level l = { 0 };
+
+	range_level_open(&l, true);
+	if (range_seeks[_i].forward)
+		iter_seek_ge(l.it, &target);
+	else
+		iter_seek_lt(l.it, &target);
+	note_place(l.it, &got);
+	ck_assert_msg(
+		slice_eq(buf_slice(&got), slice_str(range_seeks[_i].want)),
+		"%s: %.*s", range_seeks[_i].key, (int)got.len,
+		(const char *)got.data);
+	buf_fini(&got);
+	range_level_close(&l);
+}
+END_TEST
+
+/* Two files that share a user key, as old versions of RocksDB left them. */
+START_TEST(tombstones_of_a_shared_key_count_between_its_versions)
+{
+	struct ikey eight = ikey_make(slice_str("c"), 8, KIND_PUT);
+	struct ikey seven = ikey_make(slice_str("c"), 7, KIND_PUT);
+	struct ikey one = ikey_make(slice_str("c"), 1, KIND_PUT);
+	struct level l = { 0 };
+
+	l.missing = NO_FILE;
+	l.broken = NO_FILE;
+	add_file(&l, "b#9p c#8p", ikey_make(slice_str("b"), 9, KIND_PUT), eight,
+		 true);
+	add_file(&l, "c#7p", seven, range_end("f"), true);
+	l.files.files = l.metas;
+	ck_assert(level_lower_bound(&l.files, 0).trailer == UINT64_MAX);
+	ck_assert(level_lower_bound(&l.files, 1).trailer == seven.trailer);
+	l.opts.tables = (struct table_cache *)&l;
+	l.opts.scan = TABLE_SCAN_NO_FILL;
+	l.opts.range_dels = true;
+	ck_assert_int_eq(level_iter_new(&l.files, &l.opts, &l.it), CAIRN_OK);
+	iter_first(l.it);
+	/* c#1 is older than all of c in the first file, so not its matter. */
+	ck_assert_uint_eq(range_scope_cover(l.it->scope, &one, 9), 0);
+	ck_assert_uint_eq(range_scope_cover(l.it->scope, &eight, 9), 5);
+	iter_last(l.it);
+	ck_assert_uint_eq(range_scope_cover(l.it->scope, &one, 9), 5);
+	ck_assert_uint_eq(range_scope_cover(l.it->scope, &eight, 9), 0);
+	range_level_close(&l);
+}
+END_TEST
+
 START_TEST(a_level_without_files_is_empty)
 {
 	static const char *const none[] = { NULL };
@@ -321,6 +526,21 @@ static Suite *level_iter_suite(void)
 	tcase_add_test(tc, an_open_file_is_not_opened_again);
 	tcase_add_test(tc, a_failure_in_a_file_is_not_the_end_of_the_level);
 	suite_add_tcase(s, tc);
+	{
+		TCase *ranges = tcase_create("ranges");
+
+		tcase_add_test(
+			ranges,
+			a_file_with_tombstones_is_left_by_way_of_its_boundary);
+		tcase_add_test(ranges, boundaries_are_shown_on_request_only);
+		tcase_add_loop_test(
+			ranges, a_seek_into_a_file_with_tombstones_stays_in_it,
+			0, sizeof(range_seeks) / sizeof(range_seeks[0]));
+		tcase_add_test(
+			ranges,
+			tombstones_of_a_shared_key_count_between_its_versions);
+		suite_add_tcase(s, ranges);
+	}
 	return s;
 }
 
