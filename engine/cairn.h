@@ -120,6 +120,10 @@ struct cairn_options *cairn_options_clone(const struct cairn_options *o);
  *                                 it can be written to: LevelDB cannot open it
  *                                 any more. Reads every table
  *   paranoid_checks        false  verify every block when a table is opened
+ *   point_in_time_recovery false  when a log is damaged in the middle, open
+ *                                 with what was written before, as RocksDB
+ *                                 does by default, and lose the rest. Else such
+ *                                 a database is refused; see cairn_repair()
  *   write_buffer_size      16M    memtable size
  *   max_write_buffers      3      memtables in memory before writers wait
  *   block_cache_size       64M    bytes of cached blocks

@@ -12,6 +12,7 @@ struct cairn_options {
 	bool read_only;
 	bool upgrade;
 	bool paranoid_checks;
+	bool point_in_time_recovery;
 	bool auto_compactions;
 	uint64_t write_buffer_size;
 	unsigned max_write_buffers;

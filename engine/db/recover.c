@@ -8,6 +8,7 @@
 #include "engine/base/crc32c.h"
 #include "engine/base/error.h"
 #include "engine/db/db_log.h"
+#include "engine/db/event.h"
 #include "engine/version/filename.h"
 #include "engine/wal/reader.h"
 #include "engine/wal/record.h"
@@ -425,6 +426,11 @@ int recover_logs(struct cairn_db *db, const uint64_t *numbers, size_t n,
 		if (!err)
 			err = replay_log(&p);
 		close_log(&p);
+	}
+	if (err == CAIRN_ECORRUPT && db->opts.point_in_time_recovery) {
+		events_log(db->events, "%s; what was written later is lost",
+			   cairn_errmsg());
+		err = CAIRN_OK;
 	}
 	free(p.torn_path);
 	return err;

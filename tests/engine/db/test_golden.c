@@ -371,6 +371,29 @@ static int open_in(struct cairn_env *env, const char *dir, bool read_only,
 	return err;
 }
 
+START_TEST(point_in_time_recovery_reads_up_to_the_damage)
+{
+	struct cairn_options *o = cairn_options_new();
+	struct cairn_env *env = env_mem_new(ENV_MEM_STRICT);
+	const char *name = damaged[_i].name;
+	struct cairn_db *db;
+	struct golden g;
+
+	golden_load(name, &g);
+	golden_write(&g, env, TEST_DIR);
+	cairn_options_set_env(o, env);
+	CK_OK(cairn_options_set(o, "point_in_time_recovery", "true"));
+	for (int times = 0; times < 2; times++) {
+		CK_OK(cairn_open(TEST_DIR, o, &db));
+		CK_OK(check_newest(name, db));
+		CK_OK(cairn_close(db));
+	}
+	cairn_options_free(o);
+	golden_fini(&g);
+	env_mem_free(env);
+}
+END_TEST
+
 static int read_all(const char *name, struct cairn_db *db)
 {
 	int err = check_newest(name, db);
@@ -683,6 +706,8 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, a_golden_holds_what_its_producer_said, 0,
 			    (int)goldens.n);
+	tcase_add_loop_test(tc, point_in_time_recovery_reads_up_to_the_damage,
+			    0, (int)(sizeof(damaged) / sizeof(*damaged)));
 	tcase_add_loop_test(tc, reading_only_changes_no_byte_name_or_time, 0,
 			    (int)goldens.n);
 	tcase_add_loop_test(tc, a_copy_can_be_written_to_or_stays_as_it_is, 0,
