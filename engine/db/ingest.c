@@ -128,7 +128,12 @@ static int in_memtable(struct memtable *m, const struct ingest_file *f)
 
 	if (err)
 		return err;
-	err = find_entry(it, f);
+	if (it->scope &&
+	    range_dels_meet(it->scope->set, f->smallest_key.user_key,
+			    f->largest_key.user_key))
+		err = CAIRN_OK;
+	else
+		err = find_entry(it, f);
 	iter_close(it);
 	return err;
 }

@@ -71,50 +71,94 @@ static int check_props(const struct ingest_file *f, const struct table_props *p)
 	return CAIRN_OK;
 }
 
-/* The key that it stands on into to, which key borrows from. */
-static int keep_key(const struct ingest_file *f, const struct iter *it,
+/* A key into to, which key borrows from. */
+static int keep_key(const struct ingest_file *f, const struct ikey *k,
 		    struct buf *to, struct ikey *key)
 {
-	size_t len = it->key.user_key.len + IKEY_TRAILER_LEN;
+	size_t len = k->user_key.len + IKEY_TRAILER_LEN;
 	int err;
 
-	if (!it->valid)
-		return it->status ? it->status
-				  : error_set(CAIRN_ECORRUPT,
-					      "%s: no entries, though it "
-					      "counts some",
-					      f->path);
-	if (it->key.user_key.len > CAIRN_KEY_MAX)
+	if (k->user_key.len > CAIRN_KEY_MAX)
 		return error_set(CAIRN_ENOTSUP,
 				 "%s: a key of %zu bytes; at most %u are "
 				 "supported",
-				 f->path, it->key.user_key.len, CAIRN_KEY_MAX);
+				 f->path, k->user_key.len, CAIRN_KEY_MAX);
 	buf_clear(to);
 	err = buf_reserve(to, len);
 	if (err)
 		return err;
-	ikey_encode(to->data, &it->key);
+	ikey_encode(to->data, k);
 	to->len = len;
 	return ikey_decode(buf_slice(to), key) ? CAIRN_OK : error_nomem();
 }
 
+/* Widen the bounds to k. */
+static int take_in(struct ingest_file *f, const struct ikey *k)
+{
+	int err = CAIRN_OK;
+
+	if (!f->smallest.len || ikey_cmp(k, &f->smallest_key) < 0)
+		err = keep_key(f, k, &f->smallest, &f->smallest_key);
+	if (!err && (!f->largest.len || ikey_cmp(k, &f->largest_key) > 0))
+		err = keep_key(f, k, &f->largest, &f->largest_key);
+	return err;
+}
+
+static int take_range_dels_in(struct ingest_file *f, const struct range_dels *d)
+{
+	int err = CAIRN_OK;
+
+	for (size_t i = 0; !err && i < d->n_tombs; i++) {
+		const struct range_del t = range_dels_tomb(d, i);
+		struct ikey k = ikey_make(t.start, t.seqno, KIND_RANGE_DELETE);
+
+		err = take_in(f, &k);
+		k = ikey_make(t.end, SEQNO_MAX, KIND_RANGE_DELETE);
+		if (!err)
+			err = take_in(f, &k);
+	}
+	return err;
+}
+
+static int take_entries_in(struct ingest_file *f, struct iter *it)
+{
+	int err;
+
+	iter_first(it);
+	if (!it->valid)
+		return it->status;
+	err = take_in(f, &it->key);
+	if (err)
+		return err;
+	iter_last(it);
+	if (!it->valid)
+		return it->status ? it->status : CAIRN_OK;
+	if (ikey_cmp(&it->key, &f->smallest_key) < 0)
+		return error_set(CAIRN_ECORRUPT,
+				 "%s: the last key is below the first",
+				 f->path);
+	return take_in(f, &it->key);
+}
+
 static int find_bounds(struct table *t, struct ingest_file *f)
 {
+	const struct range_dels *d = table_range_dels(t);
 	struct iter *it;
 	int err = table_iter_new(t, TABLE_SCAN_NO_FILL, &it);
 
 	if (err)
 		return err;
-	iter_first(it);
-	err = keep_key(f, it, &f->smallest, &f->smallest_key);
-	if (!err) {
-		iter_last(it);
-		err = keep_key(f, it, &f->largest, &f->largest_key);
-	}
+	buf_clear(&f->smallest);
+	buf_clear(&f->largest);
+	err = take_entries_in(f, it);
 	iter_close(it);
-	if (!err && ikey_cmp(&f->smallest_key, &f->largest_key) > 0)
+	if (!err && d)
+		err = take_range_dels_in(f, d);
+	f->range_deletions = d ? d->n_tombs : 0;
+	if (!err && !f->smallest.len)
 		err = error_set(CAIRN_ECORRUPT,
-				"%s: the last key is below the first", f->path);
+				"%s: no entries, though it counts some",
+				f->path);
 	return err;
 }
 
@@ -257,10 +301,8 @@ int ingest_file_meta(const struct ingest_file *f, uint64_t seqno, uint64_t now,
 		m->creation_time = now;
 		m->oldest_ancestor_time =
 			f->creation_time ? f->creation_time : now;
-		atomic_store_explicit(&m->entries, f->entries,
-				      memory_order_relaxed);
-		atomic_store_explicit(&m->deletions, f->deletions,
-				      memory_order_relaxed);
+		file_meta_set_counts(m, f->entries, f->deletions,
+				     f->range_deletions);
 	}
 	buf_fini(&low);
 	buf_fini(&high);

@@ -13,6 +13,7 @@ struct ingest_file {
 	uint64_t size;
 	uint64_t entries;
 	uint64_t deletions;
+	uint64_t range_deletions;
 	uint64_t creation_time; /* seconds; 0: the table does not say */
 
 	/* Bounds as stored, encoded internal keys; and parsed, borrowing. */

@@ -309,9 +309,23 @@ int batch_reader_next(struct batch_reader *r, struct batch_op *op)
 
 int batch_validate(struct cairn_slice bytes)
 {
+	uint32_t numbers;
+
+	return batch_validate_numbers(bytes, &numbers);
+}
+
+/* RocksDB gives an empty range of the default family no number on replay. */
+static bool takes_no_number(const struct batch_op *op)
+{
+	return op->kind == KIND_RANGE_DELETE && op->family == 0 &&
+	       slice_eq(op->key, op->value);
+}
+
+int batch_validate_numbers(struct cairn_slice bytes, uint32_t *numbers)
+{
 	struct batch_reader r;
 	struct batch_op op;
-	uint64_t counted = 0;
+	uint64_t counted = 0, unnumbered = 0;
 	uint64_t seqno;
 	int err;
 
@@ -321,6 +335,7 @@ int batch_validate(struct cairn_slice bytes)
 	while ((err = batch_reader_next(&r, &op)) == CAIRN_OK) {
 		if (op.kind != KIND_LOG_DATA)
 			counted++;
+		unnumbered += takes_no_number(&op);
 	}
 	if (err != CAIRN_NOT_FOUND)
 		return err;
@@ -334,5 +349,6 @@ int batch_validate(struct cairn_slice bytes)
 	if (seqno > SEQNO_MAX - counted)
 		return error_set(CAIRN_ECORRUPT,
 				 "batch has sequence number %" PRIu64, seqno);
+	*numbers = (uint32_t)(counted - unnumbered);
 	return CAIRN_OK;
 }

@@ -68,4 +68,9 @@ MUST_CHECK int batch_reader_next(struct batch_reader *r, struct batch_op *op);
  */
 MUST_CHECK int batch_validate(struct cairn_slice bytes);
 
+/* The same, and how many sequence numbers it takes: its count, less the ranges
+ * that are empty. */
+MUST_CHECK int batch_validate_numbers(struct cairn_slice bytes,
+				      uint32_t *numbers);
+
 #endif

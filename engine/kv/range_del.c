@@ -42,7 +42,7 @@ int range_del_list_add(struct range_del_list *l, const struct range_del *d)
 	size_t at = l->keys.len;
 	int err;
 
-	if (!d->seqno || slice_cmp(d->start, d->end) >= 0)
+	if (slice_cmp(d->start, d->end) >= 0)
 		return CAIRN_OK;
 	err = grow(l);
 	if (!err)
@@ -325,6 +325,16 @@ uint64_t range_dels_cover(const struct range_dels *d, struct cairn_slice key,
 			  uint64_t seqno)
 {
 	return range_dels_newest(d, range_dels_find(d, key, d->n), seqno);
+}
+
+bool range_dels_meet(const struct range_dels *d, struct cairn_slice first,
+		     struct cairn_slice last)
+{
+	for (size_t i = 0; i < d->n_tombs; i++)
+		if (slice_cmp(d->bound[d->tomb[i].from], last) <= 0 &&
+		    slice_cmp(first, d->bound[d->tomb[i].to]) < 0)
+			return true;
+	return false;
 }
 
 /* ----------------------------------------------------------------- scopes */

@@ -45,8 +45,7 @@ struct range_del_list {
 
 void range_del_list_fini(struct range_del_list *l);
 
-/* Copy one. Those that delete nothing (an empty range, seqno 0) are left out.
- * CAIRN_ENOMEM. */
+/* Copy one; an empty range is left out. CAIRN_ENOMEM. */
 MUST_CHECK int range_del_list_add(struct range_del_list *l,
 				  const struct range_del *d);
 
@@ -91,12 +90,17 @@ size_t range_dels_find(const struct range_dels *d, struct cairn_slice key,
 
 /*
  * The newest tombstone at or below seqno that covers the span, or the key: its
- * sequence number, 0 when there is none. Entries below that are deleted.
+ * sequence number, 0 when there is none. Entries below that are deleted. (A
+ * tombstone at 0, as in a table to be ingested, deletes nothing.)
  */
 uint64_t range_dels_newest(const struct range_dels *d, size_t span,
 			   uint64_t seqno);
 uint64_t range_dels_cover(const struct range_dels *d, struct cairn_slice key,
 			  uint64_t seqno);
+
+/* Whether a tombstone has a key from first to last, both included. */
+bool range_dels_meet(const struct range_dels *d, struct cairn_slice first,
+		     struct cairn_slice last);
 
 /* ----------------------------------------------------------------- scopes */
 

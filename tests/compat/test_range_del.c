@@ -431,6 +431,78 @@ START_TEST(ranges_deleted_by_either_side_are_deleted_for_both)
 }
 END_TEST
 
+/* ------------------------------------------------------------- ingestion */
+
+/* A table of RocksDB's that deletes [100, 200), with or without an entry. */
+static void make_external(const char *path, bool with_entry)
+{
+	rocksdb_envoptions_t *eo = rocksdb_envoptions_create();
+	rocksdb_options_t *o = rocksdb_options_create();
+	rocksdb_sstfilewriter_t *w = rocksdb_sstfilewriter_create(eo, o);
+	char key[32], from[32], to[32], value[VALUE_MAX], *err = NULL;
+	size_t from_len = key_of(100, from), to_len = key_of(200, to);
+
+	rocksdb_sstfilewriter_open(w, path, &err);
+	ck_assert_msg(!err, "%s", err);
+	if (with_entry) {
+		rocksdb_sstfilewriter_put(w, key, key_of(150, key), value,
+					  value_of(150, 77, value), &err);
+		ck_assert_msg(!err, "%s", err);
+	}
+	rocksdb_sstfilewriter_delete_range(w, from, from_len, to, to_len, &err);
+	ck_assert_msg(!err, "%s", err);
+	rocksdb_sstfilewriter_finish(w, &err);
+	ck_assert_msg(!err, "%s", err);
+	rocksdb_sstfilewriter_destroy(w);
+	rocksdb_options_destroy(o);
+	rocksdb_envoptions_destroy(eo);
+}
+
+/* Tombstones of an external table delete what was before, not its entries. */
+START_TEST(a_table_of_rocksdb_with_deleted_ranges_is_ingested)
+{
+	struct cairn_slice all = { 0 };
+	char path[96];
+	const char *paths[] = { path };
+	rocksdb_options_t *opts;
+	struct cairn_db *db;
+	rocksdb_t *theirs;
+	struct change c;
+
+	rng_init(&model.rng, 1);
+	make_dir();
+	snprintf(path, sizeof(path), "%s.sst", dir);
+	db = open_ours();
+	for (int i = 0; i < 5000; i++) {
+		next_change(&model, &c);
+		ours_change(db, &c);
+	}
+	if (_i & 1)
+		must(cairn_compact_range(db, all, all, NULL));
+	make_external(path, _i & 2);
+	must(cairn_ingest(db, paths, 1, NULL));
+	for (unsigned i = 100; i < 200; i++)
+		model.now.generation[i] = 0;
+	if (_i & 2)
+		model.now.generation[150] = 77;
+	ours_check(db, NULL, &model.now);
+	must(cairn_close(db));
+
+	theirs = open_theirs(&opts);
+	theirs_check(theirs, NULL, &model.now);
+	rocksdb_close(theirs);
+	rocksdb_options_destroy(opts);
+
+	db = open_ours();
+	ours_check(db, NULL, &model.now);
+	must(cairn_compact_range(db, all, all, NULL));
+	ours_check(db, NULL, &model.now);
+	must(cairn_close(db));
+	ck_assert_int_eq(unlink(path), 0);
+	remove_dir();
+}
+END_TEST
+
 /* Nothing but what each side does alone, looked at by the other in the end. */
 START_TEST(ranges_deleted_by_one_side_are_deleted_for_the_other)
 {
@@ -466,6 +538,8 @@ int main(void)
 	tcase_add_loop_test(
 		t, ranges_deleted_by_one_side_are_deleted_for_the_other, 0,
 		histories);
+	tcase_add_loop_test(
+		t, a_table_of_rocksdb_with_deleted_ranges_is_ingested, 0, 4);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }

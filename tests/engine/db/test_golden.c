@@ -295,11 +295,6 @@ static void check_last_seqno(const char *name, struct cairn_db *db)
 	cairn_metrics_get(db, &m);
 	if (last) {
 		want = strtoull(last, NULL, 10);
-		/* The log of this one ends with a deletion of an empty range.
-		 * It was given a number, which RocksDB forgets on recovery
-		 * and cairn does not. */
-		if (!strcmp(name, "rangedel"))
-			want++;
 		ck_assert_msg(m.seqno == want,
 			      "%s: last sequence number %llu, not %llu", name,
 			      (unsigned long long)m.seqno,

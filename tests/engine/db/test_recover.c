@@ -4,6 +4,7 @@
  * for the end of a log, and what is damage.
  */
 #include "engine/db/db_log.h"
+#include "engine/kv/batch.h"
 #include "engine/version/filename.h"
 #include "engine/wal/record.h"
 #include "engine/wal/writer.h"
@@ -794,6 +795,82 @@ START_TEST(numbers_go_on_behind_what_was_replayed)
 }
 END_TEST
 
+/* [start, end) as RocksDB logs it, which does not look at it first. */
+static void log_range(struct log *l, uint64_t seqno, char start, char end)
+{
+	uint8_t record[BATCH_HEADER_LEN + 5] = { 0 };
+
+	put_le64(record, seqno);
+	put_le32(record + 8, 1);
+	record[12] = KIND_RANGE_DELETE;
+	record[13] = 1;
+	record[14] = (uint8_t)start;
+	record[15] = 1;
+	record[16] = (uint8_t)end;
+	log_record(l, record, sizeof(record));
+}
+
+START_TEST(an_empty_range_has_a_number_in_its_log_and_none_in_the_next)
+{
+	struct cairn_metrics m;
+	struct test_db t;
+	struct log l;
+
+	begin(&t);
+	log_begin(&l);
+	log_put(&l, 1, 0);
+	log_range(&l, 2, 'x', 'x');
+	log_put(&l, 3, 0);
+	log_range(&l, 4, 'x', 'x');
+	log_end(&l);
+	store(&t, LOG_1, &l.bytes);
+	buf_fini(&l.bytes);
+	/* Whoever replays that goes on with 4. */
+	log_begin(&l);
+	log_put(&l, 4, 0);
+	log_end(&l);
+	store(&t, LOG_2, &l.bytes);
+	buf_fini(&l.bytes);
+
+	tdb_open(&t);
+	tdb_expect(&t, "k1", "v1");
+	tdb_expect(&t, "k3", "v3");
+	tdb_expect(&t, "k4", "v4");
+	cairn_metrics_get(t.db, &m);
+	ck_assert_uint_eq(m.seqno, 4);
+	tdb_fini(&t);
+}
+END_TEST
+
+START_TEST(a_range_in_a_log_is_deleted_and_an_inverted_one_is_damage)
+{
+	struct test_db t;
+	struct log l;
+
+	begin(&t);
+	log_begin(&l);
+	log_put(&l, 1, 0);
+	log_range(&l, 2, 'k', 'l');
+	log_put(&l, 3, 0);
+	log_end(&l);
+	store(&t, LOG_1, &l.bytes);
+	buf_fini(&l.bytes);
+	tdb_open(&t);
+	tdb_expect(&t, "k1", NULL);
+	tdb_expect(&t, "k3", "v3");
+	tdb_close(&t);
+
+	log_begin(&l);
+	log_range(&l, 4, 'l', 'k');
+	log_end(&l);
+	store(&t, 900, &l.bytes);
+	buf_fini(&l.bytes);
+	CK_CODE(cairn_open(TEST_DIR, t.opts, &t.db), CAIRN_ECORRUPT);
+	ck_assert_ptr_nonnull(strstr(cairn_errmsg(), "000900.log: offset 0: "));
+	tdb_fini(&t);
+}
+END_TEST
+
 START_TEST(more_than_fits_into_memory_is_written_out_on_the_way)
 {
 	struct test_db t, u;
@@ -845,6 +922,11 @@ int main(void)
 	tcase_add_test(tc, numbers_go_on_behind_what_was_replayed);
 	tcase_add_test(tc,
 		       more_than_fits_into_memory_is_written_out_on_the_way);
+	tcase_add_test(
+		tc,
+		an_empty_range_has_a_number_in_its_log_and_none_in_the_next);
+	tcase_add_test(
+		tc, a_range_in_a_log_is_deleted_and_an_inverted_one_is_damage);
 	suite_add_tcase(s, tc);
 	return run_suite(s);
 }

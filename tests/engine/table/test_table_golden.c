@@ -275,9 +275,7 @@ static void check_line(const struct table *t, const struct vector *v,
 		min = s < min ? s : min;
 		max = s > max ? s : max;
 	}
-	/* One at seqno 0 deletes nothing and is left out. */
-	if (line->largest_seqno)
-		ck_assert_uint_eq(table_props(t)->range_deletions, n_tombs);
+	ck_assert_uint_eq(table_props(t)->range_deletions, n_tombs);
 	ck_assert_uint_eq(table_props(t)->entries,
 			  v->n + table_props(t)->range_deletions);
 	ck_assert_uint_eq(min, line->smallest_seqno);
