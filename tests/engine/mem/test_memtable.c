@@ -630,6 +630,181 @@ START_TEST(what_was_applied_is_read_while_others_write)
 }
 END_TEST
 
+/* -------------------------------------------------------- range tombstones */
+
+#define RANGE_WRITERS 2
+#define RANGES        300 /* of each writer */
+
+struct range_crowd {
+	struct memtable *m;
+	pthread_mutex_t commit;
+	uint64_t next_seqno;
+	_Atomic uint64_t visible[RANGE_WRITERS];
+	_Atomic bool done;
+};
+
+struct range_worker {
+	struct range_crowd *c;
+	uint32_t number;
+};
+
+static void apply_ranges(struct range_crowd *c, struct cairn_batch *b,
+			 uint64_t *seqno)
+{
+	pthread_mutex_lock(&c->commit);
+	*seqno = c->next_seqno;
+	c->next_seqno += b->count;
+	ck_assert(memtable_reserve(
+		c->m, memtable_batch_cost(cairn_batch_bytes(b), b->count)));
+	pthread_mutex_unlock(&c->commit);
+	batch_set_seqno(b, *seqno);
+	ck_assert_int_eq(memtable_apply(c->m, buf_slice(&b->bytes)), CAIRN_OK);
+	memtable_writer_unref(c->m);
+}
+
+/* Each deletes ranges of its own letter, again and again. */
+static void *range_write(void *arg)
+{
+	struct range_worker *w = arg;
+	struct range_crowd *c = w->c;
+	struct cairn_batch *b = cairn_batch_new();
+
+	for (int i = 0; i < RANGES; i++) {
+		char start[16], end[16];
+		uint64_t seqno;
+
+		snprintf(start, sizeof(start), "%c%04d", (int)('a' + w->number),
+			 i % 50);
+		snprintf(end, sizeof(end), "%c%04d", (int)('a' + w->number),
+			 i % 50 + 1 + i % 7);
+		cairn_batch_clear(b);
+		ck_assert_int_eq(cairn_batch_delete_range(b, slice_str(start),
+							  slice_str(end)),
+				 CAIRN_OK);
+		apply_ranges(c, b, &seqno);
+		atomic_store_explicit(&c->visible[w->number],
+				      seqno << 16 | (uint64_t)i,
+				      memory_order_release);
+	}
+	cairn_batch_free(b);
+	return NULL;
+}
+
+static void *range_read(void *arg)
+{
+	struct range_crowd *c = arg;
+	struct rng rng;
+
+	rng_init(&rng, 1);
+	while (!atomic_load_explicit(&c->done, memory_order_acquire)) {
+		uint32_t who = (uint32_t)rng_below(&rng, RANGE_WRITERS);
+		uint64_t v = atomic_load_explicit(&c->visible[who],
+						  memory_order_acquire);
+		struct range_dels *set;
+		char key[16];
+
+		if (!v)
+			continue;
+		snprintf(key, sizeof(key), "%c%04d", (int)('a' + who),
+			 (int)(v & 0xffff) % 50);
+		/* At its own number the range is the newest one there. */
+		ck_assert_uint_eq(memtable_cover(c->m, slice_str(key), v >> 16),
+				  v >> 16);
+		if (!rng_one_in(&rng, 8))
+			continue;
+		ck_assert_int_eq(memtable_range_dels(c->m, &set), CAIRN_OK);
+		ck_assert_uint_eq(
+			range_dels_cover(set, slice_str(key), v >> 16),
+			v >> 16);
+		range_dels_unref(set);
+	}
+	return NULL;
+}
+
+START_TEST(ranges_are_seen_by_all_while_others_come)
+{
+	struct range_worker w[RANGE_WRITERS];
+	pthread_t writers[RANGE_WRITERS], readers[2];
+	static struct range_crowd c;
+	struct range_del_list l = { 0 };
+
+	c = (struct range_crowd){ .m = memtable_make(1 << 20),
+				  .next_seqno = 1 };
+	pthread_mutex_init(&c.commit, NULL);
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(
+			pthread_create(&readers[i], NULL, range_read, &c), 0);
+	for (uint32_t i = 0; i < RANGE_WRITERS; i++) {
+		w[i] = (struct range_worker){ &c, i };
+		ck_assert_int_eq(
+			pthread_create(&writers[i], NULL, range_write, &w[i]),
+			0);
+	}
+	for (uint32_t i = 0; i < RANGE_WRITERS; i++)
+		pthread_join(writers[i], NULL);
+	atomic_store_explicit(&c.done, true, memory_order_release);
+	for (int i = 0; i < 2; i++)
+		pthread_join(readers[i], NULL);
+
+	memtable_writer_unref(c.m);
+	ck_assert_uint_eq(memtable_entries(c.m), RANGE_WRITERS * RANGES);
+	ck_assert_uint_eq(memtable_range_deletions(c.m),
+			  RANGE_WRITERS * RANGES);
+	ck_assert(!memtable_empty(c.m));
+	ck_assert_uint_eq(memtable_smallest_seqno(c.m), 1);
+	ck_assert_uint_eq(memtable_largest_seqno(c.m), RANGE_WRITERS * RANGES);
+	ck_assert_int_eq(memtable_list_range_dels(c.m, &l), CAIRN_OK);
+	ck_assert_uint_eq(l.n, RANGE_WRITERS * RANGES);
+	range_del_list_fini(&l);
+	memtable_unref(c.m);
+	pthread_mutex_destroy(&c.commit);
+}
+END_TEST
+
+/* Few, and more than are looked at one by one; with reads in between, which is
+ * when sets are made. */
+START_TEST(cover_is_the_newest_range_at_or_below_the_snapshot)
+{
+	static uint8_t from[400], to[400];
+	struct range_crowd c = { .m = memtable_make(1 << 20), .next_seqno = 1 };
+	struct cairn_batch *b = cairn_batch_new();
+	struct rng rng;
+
+	rng_init(&rng, (uint64_t)_i);
+	pthread_mutex_init(&c.commit, NULL);
+	ck_assert_uint_eq(memtable_cover(c.m, slice_str("k"), SEQNO_MAX), 0);
+	for (uint64_t n = 0; n < 400; n++) {
+		uint64_t seqno;
+
+		from[n] = (uint8_t)rng_below(&rng, 200);
+		to[n] = (uint8_t)(from[n] + 1 + rng_below(&rng, 20));
+		cairn_batch_clear(b);
+		ck_assert_int_eq(cairn_batch_delete_range(b,
+							  slice_of(&from[n], 1),
+							  slice_of(&to[n], 1)),
+				 CAIRN_OK);
+		apply_ranges(&c, b, &seqno);
+		ck_assert_uint_eq(seqno, n + 1);
+		for (int reads = 0; reads < 20; reads++) {
+			uint8_t key = (uint8_t)rng_below(&rng, 230);
+			uint64_t snapshot = rng_below(&rng, n + 3), want = 0;
+
+			for (uint64_t i = 0; i <= n; i++)
+				if (i + 1 <= snapshot && from[i] <= key &&
+				    key < to[i])
+					want = i + 1;
+			ck_assert_uint_eq(memtable_cover(c.m, slice_of(&key, 1),
+							 snapshot),
+					  want);
+		}
+	}
+	memtable_writer_unref(c.m);
+	memtable_unref(c.m);
+	cairn_batch_free(b);
+	pthread_mutex_destroy(&c.commit);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("memtable");
@@ -650,6 +825,12 @@ int main(void)
 		an_empty_memtable_takes_a_batch_that_costs_its_whole_capacity);
 	suite_add_tcase(s, t);
 
+	t = tcase_create("ranges");
+	tcase_set_timeout(t, 60);
+	tcase_add_loop_test(
+		t, cover_is_the_newest_range_at_or_below_the_snapshot, 0, 4);
+	suite_add_tcase(s, t);
+
 	t = tcase_create("iterator");
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, an_iterator_walks_both_ways);
@@ -660,6 +841,7 @@ int main(void)
 	t = tcase_create("threads");
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, what_was_applied_is_read_while_others_write);
+	tcase_add_test(t, ranges_are_seen_by_all_while_others_come);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }

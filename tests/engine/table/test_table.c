@@ -262,6 +262,163 @@ START_TEST(a_table_is_what_was_written)
 }
 END_TEST
 
+/* ------------------------------------------------- range tombstones */
+
+/* "start-end#seqno" of all, the newest first. */
+static void format_tombs(const struct table *t, struct buf *out)
+{
+	const struct range_dels *d = table_range_dels(t);
+
+	buf_clear(out);
+	for (size_t i = 0; d && i < d->n_tombs; i++) {
+		struct range_del x = range_dels_tomb(d, i);
+
+		ck_assert(!buf_printf(
+			out, "%s%.*s-%.*s#%llu", i ? " " : "", (int)x.start.len,
+			(const char *)x.start.data, (int)x.end.len,
+			(const char *)x.end.data, (unsigned long long)x.seqno));
+	}
+}
+
+static void bound_is(struct cairn_slice bound, const char *key, uint64_t seqno,
+		     uint8_t kind)
+{
+	struct ikey k;
+
+	ck_assert(ikey_decode(bound, &k));
+	ck_assert(slice_eq(k.user_key, slice_str(key)));
+	ck_assert(k.trailer == ikey_pack(seqno, kind));
+}
+
+static const struct {
+	const char *entries;
+	struct {
+		const char *start, *end;
+		uint64_t seqno;
+	} tomb[4];
+	const char *want; /* tombstones as read */
+	const char *smallest;
+	uint64_t smallest_seqno;
+	uint8_t smallest_kind;
+	const char *largest;
+	uint64_t largest_seqno;
+	uint8_t largest_kind;
+} tombs[] = {
+	/* Beyond the entries on both sides. */
+	{ "b#9px c#8d",
+	  { { "a", "d", 5 }, { "a", "d", 3 }, { "d", "f", 7 } },
+	  "d-f#7 a-d#5 a-d#3",
+	  "a",
+	  5,
+	  KIND_RANGE_DELETE,
+	  "f",
+	  SEQNO_MAX,
+	  KIND_RANGE_DELETE },
+	/* Within them. */
+	{ "a#9px z#8d",
+	  { { "b", "c", 5 } },
+	  "b-c#5",
+	  "a",
+	  9,
+	  KIND_PUT,
+	  "z",
+	  8,
+	  KIND_DELETE },
+	/* To the last entry and not over it. */
+	{ "a#9px d#8d",
+	  { { "a", "d", 5 } },
+	  "a-d#5",
+	  "a",
+	  9,
+	  KIND_PUT,
+	  "d",
+	  8,
+	  KIND_DELETE },
+	/* Newer than the entry that it begins with. */
+	{ "a#3px d#8d",
+	  { { "a", "c", 5 } },
+	  "a-c#5",
+	  "a",
+	  5,
+	  KIND_RANGE_DELETE,
+	  "d",
+	  8,
+	  KIND_DELETE },
+	/* Nothing else. */
+	{ "",
+	  { { "b", "c", 5 }, { "e", "f", 2 } },
+	  "b-c#5 e-f#2",
+	  "b",
+	  5,
+	  KIND_RANGE_DELETE,
+	  "f",
+	  SEQNO_MAX,
+	  KIND_RANGE_DELETE },
+};
+
+START_TEST(tombstones_come_back_and_widen_the_bounds)
+{
+	struct table_read_options ro = { .verify_at_open = true };
+	struct bytes_wfile f;
+	struct table_writer *w;
+	struct table_summary s;
+	struct vector v = { 0 };
+	struct buf got = { 0 };
+	struct iter *it;
+	struct table *t;
+	uint64_t n = 0;
+
+	bytes_wfile_init(&f);
+	ck_assert(!table_writer_new(&f.base, "new.sst", &plain_options, &w));
+	vector_parse(&v, tombs[_i].entries);
+	for (; tombs[_i].tomb[n].start; n++) {
+		const struct range_del d = {
+			slice_str(tombs[_i].tomb[n].start),
+			slice_str(tombs[_i].tomb[n].end),
+			tombs[_i].tomb[n].seqno,
+		};
+
+		ck_assert(!table_writer_add_range(w, &d));
+	}
+	for (size_t i = 0; i < v.n; i++)
+		ck_assert(!table_writer_add(w, &v.entries[i].key,
+					    v.entries[i].value));
+	ck_assert_uint_eq(table_writer_entries(w), v.n + n);
+	ck_assert(!table_writer_finish(w, &s));
+	table_writer_free(w);
+	ck_assert_uint_eq(s.entries, v.n + n);
+	ck_assert_uint_eq(s.range_deletions, n);
+	bound_is(s.smallest, tombs[_i].smallest, tombs[_i].smallest_seqno,
+		 tombs[_i].smallest_kind);
+	bound_is(s.largest, tombs[_i].largest, tombs[_i].largest_seqno,
+		 tombs[_i].largest_kind);
+	ck_assert_int_eq(s.first_key.len != 0, v.n != 0);
+
+	ck_assert_msg(!open_bytes(buf_slice(&f.bytes), 1, &ro, &t), "%s",
+		      cairn_errmsg());
+	format_tombs(t, &got);
+	ck_assert_msg(slice_eq(buf_slice(&got), slice_str(tombs[_i].want)),
+		      "%.*s", (int)got.len, (const char *)got.data);
+	ck_assert_uint_eq(table_props(t)->range_deletions, n);
+	ck_assert_uint_eq(table_props(t)->entries, v.n + n);
+	ck_assert(!table_iter_new(t, TABLE_SCAN_CACHED, &it));
+	ck_assert(it->scope && it->scope->set == table_range_dels(t));
+	n = 0;
+	for (iter_first(it); it->valid; iter_next(it))
+		n++;
+	ck_assert_int_eq(it->status, CAIRN_OK);
+	ck_assert_uint_eq(n, v.n);
+	iter_last(it);
+	ck_assert_int_eq(it->valid, v.n != 0);
+	iter_close(it);
+	table_close(t);
+	table_summary_fini(&s);
+	ck_assert(!wfile_close(&f.base));
+	buf_fini(&got);
+	vector_fini(&v);
+}
+END_TEST
+
 /* ------------------------------------------------------- properties */
 
 START_TEST(properties_tell_what_is_in_the_table)
@@ -670,6 +827,8 @@ int main(void)
 	TCase *tc = new_case(s, "round trip");
 
 	tcase_add_loop_test(tc, a_table_is_what_was_written, 0, N_SHAPES);
+	tcase_add_loop_test(tc, tombstones_come_back_and_widen_the_bounds, 0,
+			    (int)(sizeof(tombs) / sizeof(tombs[0])));
 	tcase_add_test(tc, properties_tell_what_is_in_the_table);
 	tc = new_case(s, "writer");
 	tcase_add_test(tc, data_goes_to_the_file_in_large_pieces_with_hints);
