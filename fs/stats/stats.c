@@ -358,16 +358,21 @@ uint64_t stats_read_amp(const struct stats *s)
 	return n;
 }
 
+/* Ingested tables count as written by whoever made them. */
 double stats_write_amp(const struct stats *s)
 {
-	uint64_t written = s->engine.wal_written_bytes;
+	uint64_t in = s->engine.wal_written_bytes;
+	uint64_t written;
 
-	if (!written)
+	for (int i = 0; i < CAIRN_LEVELS; i++)
+		in += s->engine.level[i].ingested_bytes;
+	if (!in)
 		return 0;
+	written = in;
 	for (int i = 0; i < CAIRN_LEVELS; i++)
 		written += s->engine.level[i].flushed_bytes +
 			   s->engine.level[i].compacted_bytes;
-	return (double)written / (double)s->engine.wal_written_bytes;
+	return (double)written / (double)in;
 }
 
 static int level_u64(const struct cairn_level_metrics *l, size_t offset,
@@ -404,7 +409,7 @@ static const struct stats_level_field level_fields[] = {
 	  "Bytes written into the level." },
 	{ "moved_bytes_total", STATS_LEVEL_U64, L(moved_bytes),
 	  "Bytes of tables moved into the level as they were." },
-	{ "ingested_bytes_total", STATS_LEVEL_ZERO, 0,
+	{ "ingested_bytes_total", STATS_LEVEL_U64, L(ingested_bytes),
 	  "Bytes of tables ingested into the level." },
 };
 
@@ -430,8 +435,6 @@ int stats_level_print(const struct stats *s, int level,
 	case STATS_LEVEL_WRITTEN:
 		return buf_printf(out, "%" PRIu64,
 				  l->flushed_bytes + l->compacted_bytes);
-	case STATS_LEVEL_ZERO:
-		return buf_printf(out, "0");
 	case STATS_LEVEL_TEXT:
 		return buf_printf(out, "%s",
 				  *l->compression ? l->compression : "-");

@@ -32,7 +32,6 @@ enum stats_level_kind {
 	STATS_LEVEL_SCORE,
 	STATS_LEVEL_WRITE_AMP,
 	STATS_LEVEL_WRITTEN,
-	STATS_LEVEL_ZERO, /* not counted because it cannot happen yet */
 	STATS_LEVEL_TEXT,
 };
 
