@@ -354,9 +354,18 @@ int mvcc_put(struct mvcc *m, struct cairn_slice key, struct cairn_slice value,
 int mvcc_delete(struct mvcc *m, struct cairn_slice key, int64_t *rev);
 
 /*
+ * cairn_ingest(), for a plain store; CAIRN_EKIND for a revision store, whose
+ * rows are more than keys and values. It is one commit; the keys count as
+ * changed now, and so may any other key.
+ */
+int mvcc_ingest(struct mvcc *m, const char *const *paths, size_t n,
+		const struct cairn_ingest_options *o);
+
+/*
  * Called for each committed transaction after it is readable, in order of
- * revisions, on the committing thread. Must not call back into the store's
- * write path. One listener; set before other threads use the store.
+ * revisions, on the committing thread. n 0: more keys changed than can be
+ * listed, all of them perhaps. Must not call back into the store's write path.
+ * One listener; set before other threads use the store.
  */
 struct mvcc_listener {
 	void *ctx;

@@ -65,8 +65,10 @@ int64_t plain_time(struct mvcc *m, struct cairn_slice key)
 
 	mutex_lock(&p->times_mu);
 	t = p->times[hash / 2 % TIMES];
+	if (t.hash != hash)
+		t.ns = p->time_ns;
 	mutex_unlock(&p->times_mu);
-	return t.hash == hash ? t.ns : p->time_ns;
+	return t.ns;
 }
 
 static void set_time(struct mvcc *m, struct cairn_slice key, int64_t ns)
@@ -76,6 +78,17 @@ static void set_time(struct mvcc *m, struct cairn_slice key, int64_t ns)
 
 	mutex_lock(&p->times_mu);
 	p->times[hash / 2 % TIMES] = (struct plain_time){ hash, ns };
+	mutex_unlock(&p->times_mu);
+}
+
+/* Of all keys, for nobody knows which were changed. */
+static void set_all_times(struct mvcc *m, int64_t ns)
+{
+	struct plain *p = &m->plain;
+
+	mutex_lock(&p->times_mu);
+	memset(p->times, 0, TIMES * sizeof(*p->times));
+	p->time_ns = ns;
 	mutex_unlock(&p->times_mu);
 }
 
@@ -507,6 +520,32 @@ static int commit(struct commit *c, const struct mvcc_txn *t)
 	buf_fini(&p.dirs.adds);
 	buf_fini(&p.dirs.ends);
 	return err;
+}
+
+int mvcc_ingest(struct mvcc *m, const char *const *paths, size_t n,
+		const struct cairn_ingest_options *o)
+{
+	int64_t rev;
+	int err;
+
+	if (!mvcc_is_plain(m))
+		return error_set(
+			CAIRN_EKIND,
+			"a revision store: its rows are more than keys "
+			"and values, which is all that tables hold");
+	err = cairn_ingest(m->db, paths, n, o);
+	if (err)
+		return err;
+	/* Others commit while the tables are read, which takes long. */
+	mutex_lock(&m->write_mu);
+	set_all_times(m, now_ns());
+	rev = atomic_load(&m->current) + 1;
+	atomic_fetch_add(&m->commits, 1);
+	atomic_store(&m->current, rev);
+	if (m->listener.committed)
+		m->listener.committed(m->listener.ctx, rev, NULL, NULL, 0);
+	mutex_unlock(&m->write_mu);
+	return CAIRN_OK;
 }
 
 /* Have the blocks of the keys that will be looked at in the cache. */

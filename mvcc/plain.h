@@ -25,10 +25,11 @@ struct cursor;
 struct plain_time;
 
 struct plain {
-	int64_t time_ns; /* of keys that are not in times */
-	/* What is known of the keys changed last. */
 	struct mutex times_mu;
-	struct plain_time *times; /* guarded by times_mu */
+	/* Guarded by times_mu: what is known of the keys changed last, and the
+	 * time of the others. */
+	struct plain_time *times;
+	int64_t time_ns;
 	/* Guarded by the store's pins_mu; n_dirs tells without whether it is
 	 * worth taking. */
 	struct plain_dirs dirs;

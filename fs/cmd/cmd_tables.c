@@ -178,9 +178,8 @@ int cmd_ingest(struct cmd *c, int argc, char **argv)
 		return cmd_close(c, status);
 	err = cmd_may_grow(c);
 	if (!err)
-		err = cairn_ingest(mvcc_db(c->m),
-				   (const char *const *)(argv + 2),
-				   (size_t)n - 1, &o);
+		err = mvcc_ingest(c->m, (const char *const *)(argv + 2),
+				  (size_t)n - 1, &o);
 	if (err)
 		status = cmd_fail_code(c, err, NULL);
 	return cmd_close(c, status);

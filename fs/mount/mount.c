@@ -192,6 +192,8 @@ static void on_commit(void *ctx, int64_t rev, const void *origin,
 	(void)rev;
 	if (origin == &mt->fs || !mt->fs.notify)
 		return;
+	if (!n)
+		notify_all(mt->fs.notify);
 	for (size_t i = 0; i < n; i++)
 		notify_key(mt->fs.notify, changes[i].key, changes[i].deleted);
 }

@@ -39,7 +39,8 @@ struct notify {
 	size_t bytes;
 	uint64_t n_queued;
 	uint64_t n_done;
-	bool overflow; /* keys were left out */
+	bool overflow;    /* keys were left out: everything is to be told */
+	bool telling_all; /* ... and is being told */
 	bool stop;
 };
 
@@ -243,6 +244,7 @@ static void *notify_main(void *arg)
 			continue;
 		}
 		n->overflow = false;
+		n->telling_all = all;
 		item = list_empty(&n->queue)
 			       ? NULL
 			       : list_entry(n->queue.next, struct item, node);
@@ -256,6 +258,7 @@ static void *notify_main(void *arg)
 		if (item)
 			tell(n, item);
 		mutex_lock(&n->mu);
+		n->telling_all = false;
 		n->n_done += item ? 1 : 0;
 		cond_broadcast(&n->drained);
 	}
@@ -344,6 +347,14 @@ void notify_key(struct notify *n, struct cairn_slice key, bool deleted)
 	push(n, ITEM_KEY, NULL, key, deleted);
 }
 
+void notify_all(struct notify *n)
+{
+	mutex_lock(&n->mu);
+	n->overflow = true;
+	cond_signal(&n->more);
+	mutex_unlock(&n->mu);
+}
+
 void notify_data(struct notify *n, struct inode *i)
 {
 	inode_ref(n->inodes, i);
@@ -362,7 +373,7 @@ void notify_drain(struct notify *n)
 
 	mutex_lock(&n->mu);
 	want = n->n_queued;
-	while ((n->n_done < want || n->overflow) && !n->stop)
+	while ((n->n_done < want || n->overflow || n->telling_all) && !n->stop)
 		cond_wait(&n->drained, &n->mu);
 	mutex_unlock(&n->mu);
 }

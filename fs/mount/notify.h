@@ -21,6 +21,8 @@ void notify_stop(struct notify *n);
 
 /* A key was changed by somebody else. Never waits. */
 void notify_key(struct notify *n, struct cairn_slice key, bool deleted);
+/* Any key may have changed. */
+void notify_all(struct notify *n);
 /* The cached bytes of i are old; or only its attributes. */
 void notify_data(struct notify *n, struct inode *i);
 void notify_attrs(struct notify *n, struct inode *i);

@@ -416,6 +416,30 @@ is "levels" "$(ls "$M"/levels/*/*.sst | wc -l)" \
 	"$(awk '$1 == "total" { print $2 }' "$M/levels/summary")"
 check "stats" grep -q '^kind plain' "$M/stats/all"
 
+# Tables that come in while the kernel knows other names and values.
+if command -v ldb >/dev/null; then
+	ldb --db="$top/theirs" --create_if_missing put x y >/dev/null
+	printf '%s\n' 'in/a ==> new' 'in/b ==> new' |
+		ldb --db="$top/theirs" write_extern_sst "$top/in.sst" >/dev/null
+	mkdir "$K/in"
+	echo old >"$K/in/a"
+	is "before" "$(cd "$K/in" && ls && cat a)" "a
+old"
+	refused "before" "No such file" cat "$K/in/b"
+	check "ingest" sh -c "cd '$top' && '$CAIRN' ingest '$M' in.sst"
+	is "what came in" "$(cd "$K/in" && ls && cat a b)" "a
+b
+newnew"
+	echo newer >"$K/in/a"
+	is "a write after it" "$(cat "$K/in/a")" newer
+	check "remove" rm -r "$K/in"
+fi
+rm -rf "$top/copy"
+check "checkpoint" sh -c "cd '$top' && '$CAIRN' checkpoint '$D' copy"
+is "the copy" "$("$CAIRN" dump "$top/copy" | cksum)" \
+	"$("$CAIRN" dump "$M" | cksum)"
+exits "checkpoint again" 3 "exists already" "$CAIRN" checkpoint "$M" "$top/copy"
+
 # A listing is of the moment it was begun.
 i=0
 while [ $i -lt 3000 ]; do

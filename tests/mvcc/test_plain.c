@@ -721,6 +721,78 @@ START_TEST(a_directory_is_never_missing_between_its_last_key_and_its_record)
 }
 END_TEST
 
+static int make_table(const char *path, const char *key, const char *value)
+{
+	struct cairn_options *o = small_options(f.env);
+	struct cairn_sst_writer *w;
+
+	ck_ok(cairn_sst_writer_open(path, o, &w));
+	ck_ok(cairn_sst_writer_put(w, S(key), S(value)));
+	ck_ok(cairn_sst_writer_finish(w, NULL));
+	cairn_sst_writer_free(w);
+	cairn_options_free(o);
+	return CAIRN_OK;
+}
+
+static void count_all(void *ctx, int64_t rev, const void *origin,
+		      const struct mvcc_change *changes, size_t n)
+{
+	(void)rev;
+	(void)origin;
+	ck_assert_ptr_null(changes);
+	ck_assert_uint_eq(n, 0);
+	++*(unsigned *)ctx;
+}
+
+START_TEST(ingesting_is_a_commit_that_may_have_changed_everything)
+{
+	const char *path = "/table";
+	struct mvcc_pinned_row r = { 0 };
+	unsigned heard = 0;
+	const struct mvcc_listener l = { &heard, count_all };
+	int64_t rev, pinned;
+
+	ck_ok(mvcc_put(f.m, S("a"), S("old"), NULL, &rev));
+	ck_ok(make_table(path, "a", "new"));
+	ck_ok(mvcc_pin_current(f.m, &pinned));
+	mvcc_set_listener(f.m, &l);
+	ck_code(mvcc_ingest(f.m, &path, 0, NULL), CAIRN_EINVAL);
+	ck_assert_uint_eq(heard, 0);
+	ck_ok(mvcc_ingest(f.m, &path, 1, NULL));
+	ck_assert_uint_eq(heard, 1);
+	mvcc_set_listener(f.m, NULL);
+	ck_assert_int_eq(mvcc_current(f.m), rev + 1);
+
+	ck_ok(mvcc_get(f.m, S("a"), 0, &r));
+	ck_assert(slice_eq(r.row.value, S("new")));
+	ck_assert_int_gt(r.row.time_ns, 1234567890);
+	mvcc_row_release(&r);
+	ck_ok(mvcc_get(f.m, S("a"), pinned, &r));
+	ck_assert(slice_eq(r.row.value, S("old")));
+	mvcc_row_release(&r);
+	mvcc_unpin(f.m, pinned);
+	reopen();
+	ck_ok(mvcc_get(f.m, S("a"), 0, &r));
+	ck_assert(slice_eq(r.row.value, S("new")));
+	mvcc_row_release(&r);
+}
+END_TEST
+
+START_TEST(a_revision_store_takes_no_tables)
+{
+	struct cairn_options *o = small_options(f.env);
+	struct mvcc_options mo = { .engine = o };
+	const char *path = "/table";
+	struct mvcc *m;
+
+	ck_ok(make_table(path, "a", "1"));
+	ck_ok(mvcc_open("/revisions", &mo, &m));
+	ck_code(mvcc_ingest(m, &path, 1, NULL), CAIRN_EKIND);
+	ck_ok(mvcc_close(m));
+	cairn_options_free(o);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("plain");
@@ -742,6 +814,9 @@ int main(void)
 	tcase_add_test(tc, only_the_present_and_what_is_pinned_can_be_read);
 	tcase_add_test(tc, rows_have_no_revision_and_the_time_that_is_known);
 	tcase_add_test(tc, read_only_changes_nothing);
+	tcase_add_test(tc,
+		       ingesting_is_a_commit_that_may_have_changed_everything);
+	tcase_add_test(tc, a_revision_store_takes_no_tables);
 	tcase_add_test(tc, a_directory_without_keys_is_in_memory_only);
 	tcase_add_test(tc, a_key_below_takes_the_place_of_a_record);
 	tcase_add_test(tc, records_are_moved_and_exchanged_like_keys);
