@@ -453,7 +453,8 @@ int cairn_sst_writer_open(const char *path, const struct cairn_options *o,
 /*
  * Add a change, in ascending order of keys and each key once: CAIRN_EINVAL for
  * one that is out of order or over the limits, and nothing was added. After any
- * other failure only cairn_sst_writer_free() may follow.
+ * other failure only cairn_sst_writer_free() may follow. Ranges come in any
+ * order, at any time, and do not delete keys that the table itself puts.
  */
 int cairn_sst_writer_put(struct cairn_sst_writer *w, struct cairn_slice key,
 			 struct cairn_slice value);
@@ -461,10 +462,15 @@ int cairn_sst_writer_delete(struct cairn_sst_writer *w, struct cairn_slice key);
 int cairn_sst_writer_merge(struct cairn_sst_writer *w, struct cairn_slice key,
 			   struct cairn_slice operand);
 
-/* What a finished table holds; the keys live as long as the writer. */
+int cairn_sst_writer_delete_range(struct cairn_sst_writer *w,
+				  struct cairn_slice start,
+				  struct cairn_slice end);
+
+/* What a finished table holds; the keys live as long as the writer. largest is
+ * the end of a range that ends behind all keys. */
 struct cairn_sst_info {
 	uint64_t size_bytes;
-	uint64_t entries;
+	uint64_t entries; /* ranges included */
 	struct cairn_slice smallest;
 	struct cairn_slice largest;
 };

@@ -16,7 +16,8 @@ struct ingest_file {
 	uint64_t range_deletions;
 	uint64_t creation_time; /* seconds; 0: the table does not say */
 
-	/* Bounds as stored, encoded internal keys; and parsed, borrowing. */
+	/* Bounds, encoded internal keys, but for their numbers as the MANIFEST
+	 * will have them; and parsed, borrowing. */
 	struct buf smallest;
 	struct buf largest;
 	struct ikey smallest_key;

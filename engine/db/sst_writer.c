@@ -14,6 +14,7 @@ struct cairn_sst_writer {
 	struct wfile *file; /* NULL: closed */
 	struct table_writer *table;
 	struct buf last_key; /* user key; only with entries */
+	struct range_del_list ranges;
 	struct table_summary summary;
 	bool created; /* the file is there and not finished */
 	bool over;    /* finished or failed: nothing may be added */
@@ -118,6 +119,63 @@ int cairn_sst_writer_merge(struct cairn_sst_writer *w, struct cairn_slice key,
 	return add(w, KIND_MERGE, key, operand);
 }
 
+int cairn_sst_writer_delete_range(struct cairn_sst_writer *w,
+				  struct cairn_slice start,
+				  struct cairn_slice end)
+{
+	/* The list has no room for what is numbered 0, as these are. */
+	const struct range_del d = { start, end, 1 };
+	int err = check_usable(w);
+
+	if (err)
+		return err;
+	if (start.len > CAIRN_KEY_MAX || end.len > CAIRN_KEY_MAX)
+		return error_set(CAIRN_EINVAL,
+				 "%s: a range from a key of %zu to one of %zu "
+				 "bytes; at most %u are allowed",
+				 w->path, start.len, end.len, CAIRN_KEY_MAX);
+	if (slice_cmp(start, end) > 0)
+		return error_set(CAIRN_EINVAL,
+				 "%s: a range that ends before it begins",
+				 w->path);
+	err = range_del_list_add(&w->ranges, &d);
+	w->over = err != CAIRN_OK;
+	return err;
+}
+
+static int by_start(const void *a, const void *b)
+{
+	const struct range_del *x = a, *y = b;
+	int c = slice_cmp(x->start, y->start);
+
+	return c ? c : slice_cmp(x->end, y->end);
+}
+
+static int add_ranges(struct cairn_sst_writer *w)
+{
+	size_t n = w->ranges.n;
+	struct range_del *sorted;
+	int err = CAIRN_OK;
+
+	if (!n)
+		return CAIRN_OK;
+	sorted = calloc(n, sizeof(*sorted));
+	if (!sorted)
+		return error_nomem();
+	for (size_t i = 0; i < n; i++) {
+		const struct range_del_place *p = &w->ranges.place[i];
+		const uint8_t *keys = w->ranges.keys.data + p->start;
+
+		sorted[i].start = slice_of(keys, p->start_len);
+		sorted[i].end = slice_of(keys + p->start_len, p->end_len);
+	}
+	qsort(sorted, n, sizeof(*sorted), by_start);
+	for (size_t i = 0; i < n && !err; i++)
+		err = table_writer_add_range(w->table, &sorted[i]);
+	free(sorted);
+	return err;
+}
+
 static int sync_parent(const struct cairn_sst_writer *w)
 {
 	char *parent = filename_parent(w->path);
@@ -130,9 +188,11 @@ static int sync_parent(const struct cairn_sst_writer *w)
 static int complete(struct cairn_sst_writer *w)
 {
 	struct wfile *file = w->file;
-	int err = table_writer_finish(w->table, &w->summary);
+	int err = add_ranges(w);
 	int close_err;
 
+	if (!err)
+		err = table_writer_finish(w->table, &w->summary);
 	if (!err)
 		err = wfile_sync(file);
 	w->file = NULL;
@@ -153,7 +213,7 @@ int cairn_sst_writer_finish(struct cairn_sst_writer *w,
 
 	if (err)
 		return err;
-	if (!table_writer_entries(w->table))
+	if (!table_writer_entries(w->table) && !w->ranges.n)
 		return error_set(
 			CAIRN_EINVAL,
 			"%s: nothing was added; a table needs an entry",
@@ -191,6 +251,7 @@ void cairn_sst_writer_free(struct cairn_sst_writer *w)
 	if (w->created)
 		take_back(w);
 	table_summary_fini(&w->summary);
+	range_del_list_fini(&w->ranges);
 	buf_fini(&w->last_key);
 	free(w->path);
 	free(w);

@@ -111,12 +111,27 @@ static void table_path(unsigned i, char path[96])
 	snprintf(path, 96, "%s/table%u.sst", root, i);
 }
 
+/* Now and then a table also deletes some of its span, but for what it puts. */
+static bool draw_range(const struct span *s, unsigned *from, unsigned *to)
+{
+	if (rng_one_in(&rng, 2))
+		return false;
+	*from = s->first + (unsigned)rng_below(&rng, s->last - s->first + 1);
+	*to = *from + (unsigned)rng_below(&rng, s->last - *from + 1);
+	if (*from == *to)
+		return false;
+	for (unsigned i = *from; i < *to; i++)
+		now.generation[i] = 0;
+	return true;
+}
+
 static void ours_write_table(const char *path, const struct span *s)
 {
 	static const char *const codecs[] = { "none", "snappy", "zstd" };
 	struct cairn_options *o = cairn_options_new();
 	char key[32], value[VALUE_MAX];
 	struct cairn_sst_writer *w;
+	unsigned from, to;
 	uint32_t g;
 
 	must(cairn_options_set(o, "compression", codecs[rng_below(&rng, 3)]));
@@ -125,6 +140,10 @@ static void ours_write_table(const char *path, const struct span *s)
 	must(cairn_options_set(o, "block_size",
 			       rng_one_in(&rng, 2) ? "256" : "4K"));
 	must(cairn_sst_writer_open(path, o, &w));
+	if (draw_range(s, &from, &to))
+		must(cairn_sst_writer_delete_range(
+			w, slice_of(key, key_of(from, key)),
+			slice_of(value, key_of(to, value))));
 	for (unsigned i = s->first; i <= s->last; i++) {
 		/* A table needs an entry. */
 		bool change = next_change(i, &g);
@@ -177,10 +196,16 @@ static void theirs_write_table(const char *path, const struct span *s)
 	rocksdb_options_t *o = their_options(2 + (unsigned)rng_below(&rng, 4));
 	rocksdb_sstfilewriter_t *w = rocksdb_sstfilewriter_create(eo, o);
 	char key[32], value[VALUE_MAX], *err = NULL;
+	unsigned from, to;
 	uint32_t g;
 
 	rocksdb_sstfilewriter_open(w, path, &err);
 	theirs_must(err, "begins a table");
+	if (draw_range(s, &from, &to))
+		rocksdb_sstfilewriter_delete_range(w, key, key_of(from, key),
+						   value, key_of(to, value),
+						   &err);
+	theirs_must(err, "deletes a range in a table");
 	for (unsigned i = s->first; i <= s->last; i++) {
 		bool change = next_change(i, &g);
 
@@ -289,6 +314,16 @@ static void ours_write(struct cairn_db *db, unsigned n)
 		must(g ? cairn_put(db, NULL, k,
 				   slice_of(value, value_of(i, g, value)))
 		       : cairn_delete(db, NULL, k));
+		if (rng_one_in(&rng, 40)) {
+			const struct span all = { i, KEYS - 1 };
+			unsigned from, to;
+
+			if (draw_range(&all, &from, &to))
+				must(cairn_delete_range(
+					db, NULL,
+					slice_of(key, key_of(from, key)),
+					slice_of(value, key_of(to, value))));
+		}
 	}
 }
 

@@ -47,8 +47,8 @@ static void expect_names(struct cairn_env *e, const char *dir, const char *want)
 }
 
 /*
- * Make a table of text: "a=1 b- c+2" puts 1 into a, deletes b and merges 2 into
- * c. o NULL: defaults.
+ * Make a table of text: "a=1 b- c+2 d~f" puts 1 into a, deletes b, merges 2
+ * into c and deletes [d, f). o NULL: defaults.
  */
 static int write_table(struct cairn_env *e, const struct cairn_options *o,
 		       const char *path, const char *text)
@@ -67,7 +67,7 @@ static int write_table(struct cairn_env *e, const struct cairn_options *o,
 	snprintf(copy, sizeof(copy), "%s", text);
 	for (char *p = strtok_r(copy, " ", &save); !err && p;
 	     p = strtok_r(NULL, " ", &save)) {
-		size_t n = strcspn(p, "=+-");
+		size_t n = strcspn(p, "=+-~");
 		struct cairn_slice key = slice_of(p, n);
 		struct cairn_slice value = slice_str(p + n + 1);
 
@@ -75,6 +75,8 @@ static int write_table(struct cairn_env *e, const struct cairn_options *o,
 			err = cairn_sst_writer_put(w, key, value);
 		else if (p[n] == '+')
 			err = cairn_sst_writer_merge(w, key, value);
+		else if (p[n] == '~')
+			err = cairn_sst_writer_delete_range(w, key, value);
 		else
 			err = cairn_sst_writer_delete(w, key);
 	}
@@ -235,6 +237,8 @@ static const struct {
 	{ "the same key", "a=1 b=2 b-", CAIRN_EINVAL, "entry 3: its key is" },
 	{ "a prefix behind", "ab=1 a=2", CAIRN_EINVAL, "keys must ascend" },
 	{ "nothing", "", CAIRN_EINVAL, "nothing was added" },
+	{ "a range of nothing", "b~b", CAIRN_EINVAL, "nothing was added" },
+	{ "a range backwards", "a=1 c~b", CAIRN_EINVAL, "ends before it" },
 };
 
 START_TEST(a_table_that_is_not_finished_leaves_no_file)
@@ -460,6 +464,13 @@ static const struct {
 	{ "across the memtable", "s=1 u=1", "0:3 6:1 ",
 	  "c=6 e=6 m=0 p=0 s=1 t=m u=1 " },
 	{ "deletions", "c- m- t-", "0:3 6:1 ", "e=6 p=0 " },
+	{ "a range over all", "a~z", "0:3 6:1 ", "" },
+	{ "a range beside its own keys", "c~z m=1 t=1", "0:3 6:1 ",
+	  "m=1 t=1 " },
+	{ "ranges in any order", "x=1 n~z a~d b~c", "0:3 6:1 ",
+	  "e=6 m=0 x=1 " },
+	{ "a range up to a key", "d~e", "0:2 6:1 ", "c=6 e=6 m=0 p=0 t=m " },
+	{ "a range over nothing", "n~o", "0:1 6:2 ", "c=6 e=6 m=0 p=0 t=m " },
 };
 
 START_TEST(a_table_goes_as_deep_as_nothing_of_its_keys_is_above)
@@ -701,6 +712,10 @@ static const struct {
 	{ "meeting in a key", "a=1 c=1", "c=1 d=1", true },
 	{ "the same", "a=1", "a=1", true },
 	{ "given in falling order", "c=1 d=1", "a=1 c=1", true },
+	{ "a range across", "a~c", "b=1", true },
+	{ "ranges", "a~c", "b~d", true },
+	{ "a range up to it", "a~c", "c=1 d=1", false },
+	{ "a range behind it", "a=1 c=1", "c~d", true },
 	{ "side by side", "a=1 b=1", "c=1 d=1", false },
 	{ "side by side, falling", "c=1 d=1", "a=1 b=1", false },
 };
@@ -759,6 +774,38 @@ START_TEST(a_table_is_ingested_twice_as_any_change_is_made_twice)
 }
 END_TEST
 
+START_TEST(range_tombstones_in_the_way_are_older_than_what_comes)
+{
+	const struct cairn_slice all = { 0 };
+	struct cairn_snapshot *s;
+	struct test_db t;
+
+	begin(&t);
+	tdb_put(&t, "b", "1");
+	CK_OK(cairn_flush(t.db, true));
+	CK_OK(cairn_delete_range(t.db, NULL, slice_str("a"), slice_str("m")));
+	s = cairn_snapshot_new(t.db);
+	/* The tombstone is in the memtable. */
+	make_table(&t, EXT "/a", "c=2");
+	CK_OK(ingest(&t, EXT "/a"));
+	expect(&t, "c=2 ");
+	/* And now in a table of level 0. */
+	make_table(&t, EXT "/b", "d=3 x~z");
+	CK_OK(ingest(&t, EXT "/b"));
+	expect_levels(&t, "0:4 ");
+	tdb_put(&t, "y", "4");
+	expect(&t, "c=2 d=3 y=4 ");
+	expect_at(&t, s, "");
+	CK_OK(cairn_compact_range(t.db, all, all, NULL));
+	expect(&t, "c=2 d=3 y=4 ");
+	expect_at(&t, s, "");
+	cairn_snapshot_release(s);
+	tdb_reopen(&t);
+	expect(&t, "c=2 d=3 y=4 ");
+	tdb_fini(&t);
+}
+END_TEST
+
 /* Every byte once: the table is refused, or what it says is right. */
 START_TEST(a_damaged_table_is_refused_or_read_right)
 {
@@ -767,7 +814,8 @@ START_TEST(a_damaged_table_is_refused_or_read_right)
 	unsigned refused = 0, whole = 0;
 
 	begin(&t);
-	make_table(&t, EXT "/a", "a=1 b=2 c- d=4");
+	tdb_put(&t, "e", "0");
+	make_table(&t, EXT "/a", "a=1 b=2 c- d=4 e~h");
 	get_file(t.mem, EXT "/a", &b);
 	for (size_t i = 0; i < b.len; i++) {
 		struct buf got = { 0 };
@@ -818,7 +866,7 @@ static void begin_two(struct test_db *t)
 	tdb_put(t, "f", "0");
 	CK_OK(cairn_flush(t->db, true));
 	tdb_put(t, "k", "m");
-	make_table(t, two[0], "a=1 b=2 f- k=3");
+	make_table(t, two[0], "a=1 b=2 e~g k=3");
 	make_table(t, two[1], "x=4 y=5");
 }
 
@@ -1134,6 +1182,8 @@ static Suite *suite(void)
 		       no_tables_and_a_database_opened_for_reading_are_refused);
 	tcase_add_test(tc,
 		       a_table_is_ingested_twice_as_any_change_is_made_twice);
+	tcase_add_test(tc,
+		       range_tombstones_in_the_way_are_older_than_what_comes);
 	tcase_add_test(tc, a_damaged_table_is_refused_or_read_right);
 	tcase_set_timeout(tc, 60);
 	suite_add_tcase(s, tc);
