@@ -145,6 +145,8 @@ libengine_la_SOURCES = \
 	engine/db/ingest.c \
 	engine/db/ingest_file.c \
 	engine/db/ingest_file.h \
+	engine/db/invariants.c \
+	engine/db/invariants.h \
 	engine/db/obsolete.c \
 	engine/db/obsolete.h \
 	engine/db/open.c \

@@ -34,6 +34,7 @@ unit_tests = \
 	tests/engine/db/test_get \
 	tests/engine/db/test_golden \
 	tests/engine/db/test_ingest \
+	tests/engine/db/test_invariants \
 	tests/engine/db/test_iter \
 	tests/engine/db/test_open \
 	tests/engine/db/test_options \
@@ -134,6 +135,8 @@ tests_engine_db_test_golden_CFLAGS = $(unit_cflags)
 tests_engine_db_test_golden_LDADD = $(unit_ldadd)
 tests_engine_db_test_ingest_CFLAGS = $(unit_cflags)
 tests_engine_db_test_ingest_LDADD = $(unit_ldadd)
+tests_engine_db_test_invariants_CFLAGS = $(unit_cflags)
+tests_engine_db_test_invariants_LDADD = $(unit_ldadd)
 tests_engine_db_test_iter_CFLAGS = $(unit_cflags)
 tests_engine_db_test_iter_LDADD = $(unit_ldadd)
 tests_engine_db_test_open_CFLAGS = $(unit_cflags)

@@ -14,6 +14,7 @@
 #include "engine/base/error.h"
 #include "engine/db/commit.h"
 #include "engine/db/event.h"
+#include "engine/db/invariants.h"
 #include "engine/db/obsolete.h"
 #include "engine/db/open_files.h"
 #include "engine/db/open_lost.h"
@@ -447,6 +448,10 @@ static int write_manifest(struct opening *op)
 	int err;
 
 	err = version_set_new_manifest(db->versions, &op->edit, &v);
+#ifdef CAIRN_INVARIANTS
+	if (!err)
+		invariants_assert(db, v, &op->edit);
+#endif
 	if (!err) {
 		op->keep_files = true;
 		mutex_lock(&db->mu);

@@ -7,6 +7,7 @@
 
 #include "engine/base/error.h"
 #include "engine/db/event.h"
+#include "engine/db/invariants.h"
 #include "engine/db/obsolete.h"
 #include "engine/db/stall.h"
 #include "engine/db/stats.h"
@@ -75,6 +76,10 @@ int work_log_edit(struct work *w, struct version_edit *edit)
 		atomic_load_explicit(&db->visible, memory_order_acquire));
 	mutex_unlock(&db->mu);
 	err = version_set_log(db->versions, edit, &v);
+#ifdef CAIRN_INVARIANTS
+	if (!err)
+		invariants_assert(db, v, edit);
+#endif
 	mutex_lock(&db->mu);
 	if (err) {
 		obsolete_edit_unknown(db->obsolete, edit);

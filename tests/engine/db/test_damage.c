@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "engine/base/error.h"
@@ -109,6 +110,8 @@ static int open_in(struct cairn_env *env, bool reading, struct cairn_db **out)
 	ck_assert_ptr_nonnull(o);
 	cairn_options_set_env(o, env);
 	CK_OK(cairn_options_set(o, "read_only", reading ? "true" : "false"));
+	/* Large enough; clearing memory would be most of the work. */
+	CK_OK(cairn_options_set(o, "write_buffer_size", "256K"));
 	/* Nothing is written behind our back. */
 	CK_OK(cairn_options_set(o, "auto_compactions", "false"));
 	err = cairn_open(IMAGE_DIR, o, out);
@@ -618,6 +621,8 @@ int main(void)
 		perror("mmap");
 		return EXIT_FAILURE;
 	}
+	/* Nor are huge pages wanted for a moment. */
+	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 	golden_names(&goldens);
 	tcase_set_timeout(tc, 0);
 	tcase_add_loop_test(tc, damage_is_an_error_or_does_no_harm, 0,
