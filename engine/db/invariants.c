@@ -255,10 +255,30 @@ static int check_bounds(const struct file_meta *f, const struct table_props *p,
 	return CAIRN_OK;
 }
 
+/* Outputs cut their tombstones to what they hold. */
+static int check_tombstones(const struct file_meta *f,
+			    const struct range_dels *d)
+{
+	for (size_t i = 0; d && i < d->n_tombs; i++) {
+		struct range_del t = range_dels_tomb(d, i);
+
+		if (slice_cmp(t.start, f->smallest_key.user_key) < 0 ||
+		    slice_cmp(t.end, f->largest_key.user_key) > 0)
+			return violated(f, "a range tombstone is out of its "
+					   "bounds");
+		if (f->seqnos_known &&
+		    (t.seqno < f->smallest_seqno || t.seqno > f->largest_seqno))
+			return violated(f, "a range tombstone has a sequence "
+					   "number out of its bounds");
+	}
+	return CAIRN_OK;
+}
+
 int invariants_of_table(struct cairn_db *db, const struct file_meta *f,
 			bool *unreadable)
 {
 	struct census c = { 0 };
+	const struct table *t;
 	struct table_ref *ref;
 	int err = take_census(db, f, &c, unreadable);
 
@@ -269,9 +289,12 @@ int invariants_of_table(struct cairn_db *db, const struct file_meta *f,
 		*unreadable = true;
 		goto out;
 	}
-	err = check_counts(f, table_props(table_ref_table(ref)), &c);
+	t = table_ref_table(ref);
+	err = check_counts(f, table_props(t), &c);
 	if (!err)
-		err = check_bounds(f, table_props(table_ref_table(ref)), &c);
+		err = check_bounds(f, table_props(t), &c);
+	if (!err)
+		err = check_tombstones(f, table_range_dels(t));
 	table_cache_release(db->tables, ref);
 out:
 	census_fini(&c);

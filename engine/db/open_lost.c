@@ -69,6 +69,7 @@ static int has_news(const struct lost *l, struct table *t, bool *news,
 		    uint64_t *seqno)
 {
 	bool external = table_props(t)->has_external_version;
+	const struct range_dels *d = table_range_dels(t);
 	struct iter *it;
 	int err = table_iter_new(t, TABLE_SCAN_BULK, &it);
 
@@ -83,6 +84,10 @@ static int has_news(const struct lost *l, struct table *t, bool *news,
 	}
 	err = it->status;
 	iter_close(it);
+	for (size_t i = 0; d && i < d->n_tombs && !*news; i++) {
+		*seqno = range_dels_tomb(d, i).seqno;
+		*news = *seqno > l->known;
+	}
 	return err;
 }
 

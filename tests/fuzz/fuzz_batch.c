@@ -4,6 +4,19 @@
 #include "engine/mem/memtable.h"
 #include "tests/fuzz/fuzz.h"
 
+static void check_tombstones(struct memtable *m)
+{
+	struct range_del_list list = { 0 };
+	struct range_dels *d = NULL;
+
+	FUZZ_CHECK(!memtable_list_range_dels(m, &list));
+	FUZZ_CHECK(list.n <= memtable_range_deletions(m));
+	FUZZ_CHECK(!memtable_range_dels(m, &d));
+	FUZZ_CHECK((d == NULL) == (list.n == 0));
+	range_dels_unref(d);
+	range_del_list_fini(&list);
+}
+
 static void check_memtable(struct memtable *m)
 {
 	struct iter *it;
@@ -22,8 +35,9 @@ static void check_memtable(struct memtable *m)
 		FUZZ_CHECK(slice_eq(value, it->value));
 	}
 	FUZZ_CHECK(!it->status);
-	FUZZ_CHECK(n == memtable_entries(m));
+	FUZZ_CHECK(n + memtable_range_deletions(m) == memtable_entries(m));
 	iter_close(it);
+	check_tombstones(m);
 }
 
 static void apply(struct cairn_slice batch)

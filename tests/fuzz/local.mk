@@ -12,6 +12,7 @@ fuzz_targets = \
 	tests/fuzz/fuzz_manifest \
 	tests/fuzz/fuzz_options \
 	tests/fuzz/fuzz_props \
+	tests/fuzz/fuzz_range_del \
 	tests/fuzz/fuzz_table \
 	tests/fuzz/fuzz_wal
 fuzz_headers = tests/fuzz/bytes.h tests/fuzz/framing.h tests/fuzz/fuzz.h
@@ -54,6 +55,9 @@ tests_fuzz_fuzz_options_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_props_SOURCES = tests/fuzz/fuzz_props.c $(fuzz_main) $(fuzz_headers)
 tests_fuzz_fuzz_props_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_props_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_range_del_SOURCES = tests/fuzz/fuzz_range_del.c $(fuzz_main) $(fuzz_headers)
+tests_fuzz_fuzz_range_del_LDADD = $(fuzz_ldadd)
+tests_fuzz_fuzz_range_del_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_table_SOURCES = tests/fuzz/fuzz_table.c $(fuzz_main) $(fuzz_headers)
 tests_fuzz_fuzz_table_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_table_LDFLAGS = $(fuzz_ldflags)

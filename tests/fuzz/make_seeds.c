@@ -222,8 +222,10 @@ static void take_meta(struct parts *p, struct cairn_slice name,
 		return;
 	if (slice_eq(name, slice_str("rocksdb.properties")))
 		take_props(p, block);
-	if (slice_eq(name, slice_str("rocksdb.range_del")))
+	if (slice_eq(name, slice_str("rocksdb.range_del"))) {
 		put("block", slice_of(NULL, 0), block);
+		put("range_del", slice_of(NULL, 0), block);
+	}
 	if (slice_eq(name, slice_str("rocksdb.compression_dict")) &&
 	    block.len) {
 		if (buf_set(&p->dict_bytes, block) ||
