@@ -676,6 +676,19 @@ static int make_room(struct keyfile *kf, uint64_t more, size_t *reserved)
 	return CAIRN_OK;
 }
 
+/* Whether a write stays within the largest file, as things are now. */
+static bool fits(struct keyfile *kf, uint64_t off, bool append, size_t len)
+{
+	uint64_t max = kf->ks->o.value_max;
+
+	if (append) {
+		mutex_lock(&kf->mu);
+		off = kf->st.size;
+		mutex_unlock(&kf->mu);
+	}
+	return off <= max && len <= max - off;
+}
+
 int keyfile_write(struct keyfile *kf, uint64_t off, bool append,
 		  const void *data, size_t len, uint64_t *at)
 {
@@ -684,6 +697,8 @@ int keyfile_write(struct keyfile *kf, uint64_t off, bool append,
 	bool gone = false;
 	int err = h->may_grow ? h->may_grow(h->ctx) : CAIRN_OK;
 
+	if (!err && !fits(kf, off, append, len))
+		err = too_large();
 	if (!err)
 		err = make_room(kf, len, &reserved);
 	if (err)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A revision store in memory, for the tests of what lies on it. */
+/* A store in memory, for the tests of what lies on it. */
 #ifndef CAIRN_TESTS_FS_FIXTURE_H
 #define CAIRN_TESTS_FS_FIXTURE_H
 
@@ -21,6 +21,7 @@ struct fixture {
 	struct cairn_env *mem;
 	struct cairn_env *env; /* fails on request */
 	struct mvcc *m;
+	bool plain;
 };
 
 static inline struct cairn_slice S(const char *s) {
@@ -31,11 +32,12 @@ static inline void
 fixture_open(struct fixture *f)
 {
 	struct cairn_options *o = cairn_options_new();
-	struct mvcc_options mo = { .engine = o };
+	struct mvcc_options mo = { .engine = o, .plain = f->plain };
 
 	ck_assert_ptr_nonnull(o);
 	cairn_options_set_env(o, f->env);
-	ck_ok(cairn_options_set(o, "create_if_missing", "true"));
+	ck_ok(cairn_options_set(o, "create_if_missing",
+				f->plain ? "false" : "true"));
 	ck_ok(cairn_options_set(o, "block_cache_size", "1M"));
 	ck_ok(mvcc_open("/db", &mo, &f->m));
 	cairn_options_free(o);
@@ -47,6 +49,27 @@ static inline void fixture_init(struct fixture *f)
 	ck_assert_ptr_nonnull(f->mem);
 	f->env = env_fault_new(f->mem);
 	ck_assert_ptr_nonnull(f->env);
+	f->plain = false;
+	fixture_open(f);
+}
+
+/* The same with a plain store. */
+static inline void fixture_init_plain(struct fixture *f)
+{
+	struct cairn_options *o = cairn_options_new();
+	struct cairn_db *db;
+
+	f->mem = env_mem_new(ENV_MEM_STRICT);
+	ck_assert_ptr_nonnull(f->mem);
+	f->env = env_fault_new(f->mem);
+	ck_assert_ptr_nonnull(f->env);
+	ck_assert_ptr_nonnull(o);
+	cairn_options_set_env(o, f->env);
+	ck_ok(cairn_options_set(o, "create_if_missing", "true"));
+	ck_ok(cairn_open("/db", o, &db));
+	ck_ok(cairn_close(db));
+	cairn_options_free(o);
+	f->plain = true;
 	fixture_open(f);
 }
 

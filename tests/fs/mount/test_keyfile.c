@@ -43,7 +43,8 @@ static void open_keyfiles(void)
 		.commit_us = 5000000,
 		.attrs_us = 500000,
 		.dirty_max = MIB,
-		.value_max = UINT64_C(1) << 40,
+		.value_max = fx.plain ? MIB : UINT64_C(1) << 40,
+		.whole_values = fx.plain,
 		.origin = &fx,
 		.hooks = { .hold = hold,
 			   .let_go = let_go,
@@ -56,6 +57,14 @@ static void open_keyfiles(void)
 static void setup(void)
 {
 	fixture_init(&fx);
+	n_held = 0;
+	quota_full = false;
+	open_keyfiles();
+}
+
+static void setup_plain(void)
+{
+	fixture_init_plain(&fx);
 	n_held = 0;
 	quota_full = false;
 	open_keyfiles();
@@ -638,38 +647,192 @@ START_TEST(appenders_lose_no_line)
 }
 END_TEST
 
-int main(void)
-{
-	Suite *s = suite_create("keyfile");
-	TCase *tc = tcase_create("keyfile");
+/* --------------------------------------------------------- plain stores */
 
+static int write_bytes(struct keyfile *kf, uint64_t off, size_t len)
+{
+	static char zeros[MIB];
+
+	return keyfile_write(kf, off, false, zeros, len, NULL);
+}
+
+START_TEST(a_whole_value_is_not_committed_for_being_large)
+{
+	struct keyfile *kf = create("k");
+
+	for (unsigned i = 0; i < 8; i++)
+		ck_ok(write_bytes(kf, i * MIB / 8, MIB / 8));
+	expect_value(fx.m, "k", 0, NULL);
+	/* No more fits into memory, and that is the largest one. */
+	ck_assert_int_eq(write_bytes(kf, MIB, 1), CAIRN_EINVAL);
+	ck_assert_int_eq(keyfile_truncate(kf, MIB + 1), CAIRN_EINVAL);
+	ck_assert_int_eq(keyfile_extend(kf, MIB + 1), CAIRN_EINVAL);
+	ck_assert_uint_eq(stat_of(kf).size, MIB);
+	done(kf);
+	kf = load("k");
+	ck_assert_uint_eq(stat_of(kf).size, MIB);
+	done(kf);
+}
+END_TEST
+
+START_TEST(the_others_make_room_by_being_committed)
+{
+	struct keyfile *a = create("a"), *b = create("b");
+
+	ck_ok(write_bytes(a, 0, MIB / 4 * 3));
+	expect_value(fx.m, "a", 0, NULL);
+	ck_ok(write_bytes(b, 0, MIB / 2));
+	ck_assert_int_eq(mvcc_any(fx.m, 0, S("a"), S("")), CAIRN_OK);
+	ck_assert_int_eq(mvcc_any(fx.m, 0, S("b"), S("")), CAIRN_NOT_FOUND);
+	/* It goes on where it was, and the other one makes room. */
+	ck_ok(write_bytes(a, MIB / 4 * 3, MIB / 4));
+	ck_assert_uint_eq(stat_of(a).size, MIB);
+	ck_assert_uint_eq(stat_of(b).size, MIB / 2);
+	done(a);
+	done(b);
+}
+END_TEST
+
+START_TEST(what_cannot_be_committed_leaves_no_room)
+{
+	struct keyfile *a = create("a"), *b = create("b");
+	bool committed;
+
+	ck_ok(write_bytes(a, 0, MIB / 4 * 3));
+	ck_ok(keyfile_unlink(a, &committed));
+	ck_assert_int_eq(write_bytes(b, 0, MIB / 2), CAIRN_ENOSPC);
+	ck_assert_int_eq(keyfile_extend(b, MIB / 2), CAIRN_ENOSPC);
+	ck_ok(write_bytes(b, 0, MIB / 4));
+	ck_assert_uint_eq(stat_of(b).size, MIB / 4);
+	done(a);
+	ck_ok(write_bytes(b, 0, MIB / 2));
+	done(b);
+}
+END_TEST
+
+START_TEST(a_commit_that_fails_for_room_is_told)
+{
+	const struct env_fault_rule rule = { .ops = ENV_FAULT_APPEND,
+					     .nth = 1,
+					     .sticky = true,
+					     .code = CAIRN_EIO };
+	struct keyfile *a = create("a"), *b = create("b");
+
+	ck_ok(write_bytes(a, 0, MIB / 4 * 3));
+	env_fault_set(fx.env, &rule);
+	ck_assert_int_lt(write_bytes(b, 0, MIB / 2), 0);
+	env_fault_set(fx.env, NULL);
+	ck_ok(cairn_resume(mvcc_db(fx.m)));
+	ck_ok(write_bytes(b, 0, MIB / 2));
+	done(a);
+	done(b);
+}
+END_TEST
+
+START_TEST(of_a_value_that_is_too_large_the_front_can_be_kept)
+{
+	static char big[MIB + 100];
+	struct keyfile *kf;
+	char got[8];
+	size_t len;
+
+	memcpy(big, "front", 5);
+	ck_ok(mvcc_put(fx.m, S("k"), slice_of(big, sizeof(big)), NULL, NULL));
+	kf = load("k");
+	ck_assert_uint_eq(stat_of(kf).size, sizeof(big));
+	ck_assert_int_eq(write_bytes(kf, 0, 1), CAIRN_EINVAL);
+	ck_assert_int_eq(keyfile_truncate(kf, MIB + 50), CAIRN_EINVAL);
+	ck_ok(keyfile_truncate(kf, 4));
+	ck_ok(keyfile_commit(kf, false));
+	ck_ok(keyfile_read(kf, 0, got, sizeof(got), &len));
+	ck_assert_uint_eq(len, 4);
+	ck_assert(!memcmp(got, "fron", 4));
+	done(kf);
+	expect_value(fx.m, "k", 0, "fron");
+}
+END_TEST
+
+#define N_WRITERS 4
+
+static void *write_much(void *arg)
+{
+	struct keyfile *kf = arg;
+
+	for (unsigned i = 0; i < 40; i++)
+		ck_ok(write_bytes(kf, i * (MIB / 64), MIB / 64));
+	return NULL;
+}
+
+START_TEST(many_writers_share_what_is_there)
+{
+	pthread_t t[N_WRITERS];
+	struct keyfile *kf[N_WRITERS];
+	char key[8];
+
+	for (unsigned i = 0; i < N_WRITERS; i++) {
+		snprintf(key, sizeof(key), "k%u", i);
+		kf[i] = create(key);
+		ck_assert_int_eq(pthread_create(&t[i], NULL, write_much, kf[i]),
+				 0);
+	}
+	for (unsigned i = 0; i < N_WRITERS; i++) {
+		pthread_join(t[i], NULL);
+		ck_assert_uint_eq(stat_of(kf[i]).size, MIB / 64 * 40);
+		done(kf[i]);
+	}
+}
+END_TEST
+
+/* What both kinds of store do. */
+static void add_common(TCase *tc)
+{
 	tcase_set_timeout(tc, 60);
-	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, what_is_written_is_seen_here_and_committed_later);
-	tcase_add_test(tc, the_old_value_stays_committed_until_the_new_one_is);
 	tcase_add_test(tc, parts_are_written_over_and_ends_moved);
 	tcase_add_test(tc, closing_the_last_descriptor_commits);
 	tcase_add_test(tc, a_new_empty_file_is_committed_by_closing_only);
 	tcase_add_test(tc, the_timer_commits_long_writers);
-	tcase_add_test(tc, attributes_of_many_files_are_one_revision);
-	tcase_add_test(tc, attributes_go_with_the_next_commit);
-	tcase_add_test(tc, a_change_of_attributes_keeps_the_mtime);
-	tcase_add_test(tc, xattrs_travel_with_the_key);
 	tcase_add_test(tc,
 		       an_unlinked_file_keeps_its_bytes_and_is_never_committed);
-	tcase_add_test(tc, a_large_unlinked_file_survives_forgetting);
 	tcase_add_test(tc, an_unlink_that_failed_is_undone);
 	tcase_add_test(tc, after_a_rename_commits_go_to_the_new_key);
 	tcase_add_test(tc, a_change_below_is_seen_by_clean_readers);
-	tcase_add_test(tc, a_writer_comes_after_a_change_below);
-	tcase_add_loop_test(tc, large_files_in_random_pieces_match_a_copy, 1,
-			    5);
-	tcase_add_test(tc, too_much_in_memory_is_committed_early);
-	tcase_add_test(tc, over_the_limits_nothing_is_written);
 	tcase_add_test(tc, a_failed_commit_is_told_and_what_was_there_stays);
 	tcase_add_test(tc, created_files_are_listed_until_they_are_committed);
 	tcase_add_test(tc, commit_all_commits_all_in_one_call);
 	tcase_add_test(tc, appenders_lose_no_line);
+}
+
+int main(void)
+{
+	Suite *s = suite_create("keyfile");
+	TCase *tc = tcase_create("revision store");
+	TCase *plain = tcase_create("plain store");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	add_common(tc);
+	tcase_add_test(tc, the_old_value_stays_committed_until_the_new_one_is);
+	tcase_add_test(tc, a_writer_comes_after_a_change_below);
+	tcase_add_test(tc, attributes_of_many_files_are_one_revision);
+	tcase_add_test(tc, attributes_go_with_the_next_commit);
+	tcase_add_test(tc, a_change_of_attributes_keeps_the_mtime);
+	tcase_add_test(tc, xattrs_travel_with_the_key);
+	tcase_add_test(tc, a_large_unlinked_file_survives_forgetting);
+	tcase_add_loop_test(tc, large_files_in_random_pieces_match_a_copy, 1,
+			    5);
+	tcase_add_test(tc, too_much_in_memory_is_committed_early);
+	tcase_add_test(tc, over_the_limits_nothing_is_written);
 	suite_add_tcase(s, tc);
+
+	tcase_add_checked_fixture(plain, setup_plain, teardown);
+	add_common(plain);
+	tcase_add_test(plain, a_whole_value_is_not_committed_for_being_large);
+	tcase_add_test(plain, the_others_make_room_by_being_committed);
+	tcase_add_test(plain, what_cannot_be_committed_leaves_no_room);
+	tcase_add_test(plain, a_commit_that_fails_for_room_is_told);
+	tcase_add_test(plain,
+		       of_a_value_that_is_too_large_the_front_can_be_kept);
+	tcase_add_test(plain, many_writers_share_what_is_there);
+	suite_add_tcase(s, plain);
 	return run_suite(s);
 }

@@ -29,23 +29,35 @@ static void let_go(void *ctx, void *owner)
 	inode_unref(*(struct inodes **)ctx, owner);
 }
 
-static void setup(void)
+static void setup_parts(void)
 {
 	struct keyfiles_options ko = {
 		.commit_us = 5000000,
 		.attrs_us = 500000,
 		.dirty_max = 1 << 20,
 		.value_max = UINT64_C(1) << 40,
+		.whole_values = fx.plain,
 		.hooks = { .ctx = &inodes, .hold = hold, .let_go = let_go },
 	};
 	struct tree_options to = { .umask = 022 };
 	struct inode_id id = { INODE_DIR, 0, slice_str(""), 0 };
 
-	fixture_init(&fx);
 	ck_ok(inodes_new(&inodes));
 	ck_ok(keyfiles_new(fx.m, &ko, &ks));
 	tree_init(&tree, fx.m, inodes, ks, &to);
 	ck_ok(inode_get(inodes, &id, &top));
+}
+
+static void setup(void)
+{
+	fixture_init(&fx);
+	setup_parts();
+}
+
+static void setup_plain(void)
+{
+	fixture_init_plain(&fx);
+	setup_parts();
 }
 
 static void teardown(void)
@@ -287,6 +299,9 @@ START_TEST(a_key_that_begins_with_a_slash_is_in_a_directory_without_name)
 	ck_assert_int_eq(do_rename("%/a", "a", TREE_RENAME), 0);
 	ck_assert_int_eq(do_rename("a", "%", TREE_RENAME), EISDIR);
 	ck_assert_int_eq(do_rmdir("%"), 0);
+	/* That is the empty key then, which a plain store may have. */
+	if (fx.plain)
+		return;
 	ck_assert_int_eq(do_rename("a", "%", TREE_RENAME), EINVAL);
 	WITH_PLACE("%",
 		   tree_create(&tree, p.dir, S(p.name), &me, true, &i, &kf));
@@ -572,13 +587,101 @@ START_TEST(an_open_listing_does_not_change_and_a_rewound_one_does)
 }
 END_TEST
 
-int main(void)
-{
-	Suite *s = suite_create("tree");
-	TCase *tc = tcase_create("tree");
+/* --------------------------------------------------------- plain stores */
 
+START_TEST(the_empty_key_is_a_file_of_a_plain_store)
+{
+	struct inode *i;
+	struct keyfile *kf;
+
+	put("", "12345");
+	expect_file("%", 5);
+	put("/x", "1");
+	expect_dir("%");
+	expect_file("%/%=", 5);
+	expect_file("%/x", 1);
+	ck_assert_int_eq(mvcc_delete(fx.m, S("/x"), NULL), 0);
+	expect_file("%", 5);
+	ck_assert_int_eq(tree_unlink(&tree, top, S("%")), 0);
+	expect_errno("%", ENOENT);
+	ck_assert_int_eq(tree_create(&tree, top, S("%"), &me, true, &i, &kf),
+			 0);
+	keyfile_open(kf);
+	ck_ok(keyfile_close(kf));
+	keyfile_unref(kf);
+	inode_drop_file(inodes, i);
+	inode_unref(inodes, i);
+	expect_file("%", 0);
+}
+END_TEST
+
+static int set_attrs(const char *path, unsigned mask,
+		     const struct keyfile_stat *set)
+{
+	struct inode *i;
+	struct stat st;
+	int err;
+
+	ck_assert_int_eq(walk(path, &i, &st), 0);
+	err = tree_set_attrs(&tree, i, mask, set);
+	inode_unref(inodes, i);
+	return err;
+}
+
+START_TEST(attributes_of_a_plain_store_can_be_set_to_what_they_are_only)
+{
+	struct keyfile_stat set = { .mode = 0644 };
+	struct tree_maker other = { 42, 43, 0600 };
+	struct inode *i;
+	struct keyfile *kf;
+	struct stat st;
+
+	put("f", "1");
+	ck_assert_int_eq(walk("f", &i, &st), 0);
+	inode_unref(inodes, i);
+	set.mtime_ns =
+		(int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	ck_assert_int_eq(set_attrs("f",
+				   KEYFILE_MODE | KEYFILE_UID | KEYFILE_GID |
+					   KEYFILE_MTIME,
+				   &set),
+			 0);
+	set.mode = 0600;
+	ck_assert_int_eq(set_attrs("f", KEYFILE_MODE, &set), EPERM);
+	set.uid = 1;
+	ck_assert_int_eq(set_attrs("f", KEYFILE_UID, &set), EPERM);
+	set.gid = 1;
+	ck_assert_int_eq(set_attrs("f", KEYFILE_GID, &set), EPERM);
+	set.mtime_ns++;
+	ck_assert_int_eq(set_attrs("f", KEYFILE_MTIME, &set), EPERM);
+	/* As a write would do it, and no longer than the memory of it. */
+	ck_assert_int_eq(set_attrs("f", KEYFILE_MTIME | KEYFILE_TOUCH, &set),
+			 0);
+	ck_ok(keyfiles_commit_all(ks, false));
+	ck_assert_int_eq(walk("f", &i, &st), 0);
+	inode_unref(inodes, i);
+	ck_assert_int_eq((int64_t)st.st_mtim.tv_sec * 1000000000 +
+				 st.st_mtim.tv_nsec,
+			 set.mtime_ns);
+	ck_assert_int_eq(tree_symlink(&tree, top, S("l"), S("f"), &me), EPERM);
+	/* Who makes a file, and with which mode, is not kept either. */
+	ck_assert_int_eq(
+		tree_create(&tree, top, S("new"), &other, true, &i, &kf), 0);
+	keyfile_open(kf);
+	ck_assert_int_eq(tree_getattr(&tree, i, &st), 0);
+	ck_assert_int_eq(st.st_mode, S_IFREG | 0644);
+	ck_assert_int_eq(st.st_uid, 0);
+	ck_ok(keyfile_close(kf));
+	keyfile_unref(kf);
+	inode_drop_file(inodes, i);
+	inode_unref(inodes, i);
+}
+END_TEST
+
+/* What does not ask for attributes, symlinks or revisions. */
+static void add_common(TCase *tc)
+{
 	tcase_set_timeout(tc, 60);
-	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, keys_are_files_and_their_prefixes_directories);
 	tcase_add_test(
 		tc,
@@ -597,6 +700,23 @@ int main(void)
 			    6);
 	tcase_add_test(tc,
 		       an_open_listing_does_not_change_and_a_rewound_one_does);
+}
+
+int main(void)
+{
+	Suite *s = suite_create("tree");
+	TCase *tc = tcase_create("revision store");
+	TCase *plain = tcase_create("plain store");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	add_common(tc);
 	suite_add_tcase(s, tc);
+	tcase_add_checked_fixture(plain, setup_plain, teardown);
+	add_common(plain);
+	tcase_add_test(plain, the_empty_key_is_a_file_of_a_plain_store);
+	tcase_add_test(
+		plain,
+		attributes_of_a_plain_store_can_be_set_to_what_they_are_only);
+	suite_add_tcase(s, plain);
 	return run_suite(s);
 }
