@@ -12,9 +12,9 @@
 static const char *const leveldbs[] = { "ldb-bloom", "ldb-log", "ldb-snappy",
 					"ldb-tiny" };
 #define N_LEVELDBS ((int)(sizeof(leveldbs) / sizeof(leveldbs[0])))
-/* Those with several tables take each third step. */
+/* Those with several tables take each fifth step. */
 #define FIRST_STEPPED 2
-#define STEP(i)       ((i) == FIRST_STEPPED ? 3 : 1)
+#define STEP(i)       ((i) == FIRST_STEPPED ? 5 : 1)
 
 static struct golden g;
 static struct golden_rows want;
@@ -124,6 +124,8 @@ static int open_at(struct cairn_env *env, const char *how, struct cairn_db **db)
 	int err;
 
 	cairn_options_set_env(o, env);
+	CK_OK(cairn_options_set(o, "write_buffer_size", "64K"));
+	CK_OK(cairn_options_set(o, "block_cache_size", "256K"));
 	if (how)
 		CK_OK(cairn_options_set(o, how, "true"));
 	err = cairn_open(TEST_DIR, o, db);
