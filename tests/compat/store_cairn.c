@@ -225,6 +225,11 @@ static void ours_verify(struct store *base)
 	must(cairn_verify_checksums(((struct ours *)base)->db), "verify");
 }
 
+static void ours_checkpoint(struct store *base, const char *dir)
+{
+	must(cairn_checkpoint(((struct ours *)base)->db, dir), "checkpoint");
+}
+
 /* ------------------------------------------------------- external tables */
 
 static int sst_put(struct cairn_sst_writer *w, const struct change *c)
@@ -279,6 +284,7 @@ const struct store_ops cairn_store = {
 	.flush = ours_flush,
 	.compact = ours_compact,
 	.verify = ours_verify,
+	.checkpoint = ours_checkpoint,
 	.table = ours_table,
 	.ingest = ours_ingest,
 };

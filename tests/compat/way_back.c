@@ -543,6 +543,22 @@ static void compact_what_was_ingested(struct run *r)
 	ingest(r, 100, 2000);
 }
 
+static void checkpoint(struct run *r)
+{
+	char dir[PATH_LEN];
+
+	change(r, 2000);
+	compact(r);
+	change(r, 500);
+	snprintf(dir, sizeof(dir), "%.200s/checkpoint", r->work);
+	must(cairn_checkpoint(r->db, dir), "checkpoint");
+	/* The one goes on, and the other is as it was. */
+	must(cairn_delete(r->db, NULL, slice_str("key000001")), "delete");
+	compact(r);
+	close_ours(r);
+	strcpy(r->dir, dir);
+}
+
 /* Whether the path was taken at all: at least so many of a thing happened. */
 enum thing { ANYTHING, FLUSH, INGEST, FROM_L0, FROM_DEEPER, MANUAL };
 
@@ -571,6 +587,7 @@ static const struct {
 	{ ingest_into_nothing, INGEST, 1 },
 	{ ingest_over_memtable_and_levels, INGEST, 3 },
 	{ compact_what_was_ingested, INGEST, 4 },
+	{ checkpoint, ANYTHING, 0 },
 };
 
 /* Events may come late, but not after the database is closed. */
