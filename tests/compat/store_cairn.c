@@ -90,10 +90,16 @@ static int del(struct cairn_batch *b, const struct change *c)
 	return cairn_batch_delete(b, c->key);
 }
 
+static int delete_range(struct cairn_batch *b, const struct change *c)
+{
+	return cairn_batch_delete_range(b, c->key, c->value);
+}
+
 static int (*const kinds[N_CHANGE_KINDS])(struct cairn_batch *b,
 					  const struct change *c) = {
 	[CHANGE_PUT] = put,
 	[CHANGE_DELETE] = del,
+	[CHANGE_DELETE_RANGE] = delete_range,
 };
 
 static void ours_write(struct store *base, const struct changes *c,

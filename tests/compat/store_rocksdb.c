@@ -225,10 +225,17 @@ static void del(rocksdb_writebatch_t *b, const struct change *c)
 	rocksdb_writebatch_delete(b, chars(c->key), c->key.len);
 }
 
+static void delete_range(rocksdb_writebatch_t *b, const struct change *c)
+{
+	rocksdb_writebatch_delete_range(b, chars(c->key), c->key.len,
+					chars(c->value), c->value.len);
+}
+
 static void (*const kinds[N_CHANGE_KINDS])(rocksdb_writebatch_t *b,
 					   const struct change *c) = {
 	[CHANGE_PUT] = put,
 	[CHANGE_DELETE] = del,
+	[CHANGE_DELETE_RANGE] = delete_range,
 };
 
 static void theirs_write(struct store *base, const struct changes *c,

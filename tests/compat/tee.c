@@ -367,9 +367,26 @@ static void add_delete(struct tee *t)
 		    slice_of(NULL, 0));
 }
 
+/* Mostly a few neighbours, rarely a good part of all keys. */
+static void add_delete_range(struct tee *t)
+{
+	unsigned i = (unsigned)rng_below(&t->rng, t->keys.n);
+	unsigned n = 1 + (unsigned)rng_below(&t->rng, 20);
+
+	keys_get(&t->keys, i, &t->key);
+	if (rng_one_in(&t->rng, 30))
+		keys_draw(&t->keys, &t->rng, &t->value);
+	else
+		keys_get(&t->keys, (i + n) % t->keys.n, &t->value);
+	if (slice_cmp(buf_slice(&t->key), buf_slice(&t->value)) < 0)
+		changes_add(&t->batch, CHANGE_DELETE_RANGE, buf_slice(&t->key),
+			    buf_slice(&t->value));
+}
+
 static const struct kind kinds[N_CHANGE_KINDS] = {
 	[CHANGE_PUT] = { 70, add_put },
 	[CHANGE_DELETE] = { 30, add_delete },
+	[CHANGE_DELETE_RANGE] = { 3, add_delete_range },
 };
 
 /* Of the allowed kinds (a bit each), one that both stores have. */

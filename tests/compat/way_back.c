@@ -559,6 +559,60 @@ static void checkpoint(struct run *r)
 	strcpy(r->dir, dir);
 }
 
+static void delete_range(struct run *r, unsigned from, unsigned to)
+{
+	char start[32], end[32];
+
+	must(cairn_delete_range(r->db, NULL, key_of(from, start),
+				key_of(to, end)),
+	     "delete range");
+	for (unsigned i = from; i < to; i++)
+		r->m.generation[i] = 0;
+}
+
+static void leave_deleted_ranges_in_the_log(struct run *r)
+{
+	change(r, 2000);
+	delete_range(r, 100, 300);
+	change(r, 50);
+	delete_range(r, 250, 260);
+	leave_in_the_log(r);
+}
+
+static void flush_deleted_ranges(struct run *r)
+{
+	put_range(r, 0, KEYS);
+	compact(r);
+	for (unsigned i = 0; i < KEYS - 50; i += 100) {
+		delete_range(r, i, i + 50);
+		put_range(r, i + 20, i + 25);
+	}
+	flush(r);
+	delete_range(r, 500, 1500);
+	change(r, 100);
+	flush(r);
+}
+
+static void compact_deleted_ranges_below_snapshots(struct run *r)
+{
+	struct cairn_snapshot *s;
+
+	flush_deleted_ranges(r);
+	s = must_have(cairn_snapshot_new(r->db));
+	delete_range(r, 400, 2000);
+	change(r, 500);
+	compact(r);
+	cairn_snapshot_release(s);
+}
+
+static void delete_a_range_of_everything(struct run *r)
+{
+	put_range(r, 0, KEYS);
+	compact(r);
+	delete_range(r, 0, KEYS);
+	flush(r);
+}
+
 /* Whether the path was taken at all: at least so many of a thing happened. */
 enum thing { ANYTHING, FLUSH, INGEST, FROM_L0, FROM_DEEPER, MANUAL };
 
@@ -584,6 +638,10 @@ static const struct {
 	{ write_values_larger_than_the_memtable, ANYTHING, 0 },
 	{ roll_the_manifest, FLUSH, 12 },
 	{ resume_after_an_error, FLUSH, 1 },
+	{ leave_deleted_ranges_in_the_log, ANYTHING, 0 },
+	{ flush_deleted_ranges, FLUSH, 2 },
+	{ compact_deleted_ranges_below_snapshots, MANUAL, 1 },
+	{ delete_a_range_of_everything, FLUSH, 2 },
 	{ ingest_into_nothing, INGEST, 1 },
 	{ ingest_over_memtable_and_levels, INGEST, 3 },
 	{ compact_what_was_ingested, INGEST, 4 },
