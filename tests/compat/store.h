@@ -77,7 +77,9 @@ struct store {
 struct wish {
 	struct rng *rng;   /* draws the settings; NULL: defaults */
 	const char *merge; /* the merge operator, NULL: none */
-	bool read_only;    /* cairn only */
+	bool read_only;    /* cairn only, as the next one */
+	bool upgrade;      /* make a LevelDB directory RocksDB's */
+	bool upgraded;     /* for RocksDB: some tables are LevelDB's */
 };
 
 struct store_ops {

@@ -57,6 +57,7 @@ static struct store *ours_open(const char *dir, const struct wish *w)
 	s->opts = o;
 	s->base.ops = &cairn_store;
 	set(s, o, w->read_only ? "read_only" : "create_if_missing", "true");
+	set(s, o, "upgrade", w->upgrade ? "true" : "false");
 	for (size_t i = 0; w->rng && i < N_CHOICES; i++) {
 		char value[128];
 

@@ -183,6 +183,10 @@ static struct store *theirs_open(const char *dir, const struct wish *w)
 	else
 		settings_add(&s->base, "block_based_table_factory={"
 				       "filter_policy=bloomfilter:10};");
+	/* To split a job among threads it looks into the properties of each
+	 * table, and follows a null pointer where LevelDB wrote none. */
+	if (w->upgraded)
+		settings_add(&s->base, "max_subcompactions=1;");
 	rocksdb_get_options_from_string(defaults, s->base.settings, s->opts,
 					&err);
 	check(err, s->base.settings);

@@ -6,8 +6,8 @@
  *     tee [--with rocksdb|leveldb] [--ops N] [--swaps N] [--seed N] [--keep]
  *
  * Everything is drawn from the seed: keys, values, operations, settings of both
- * stores. With LevelDB, which knows neither RocksDB's nor cairn's files, cairn
- * goes on in copies of what LevelDB left, and LevelDB in its own.
+ * stores. With LevelDB, which knows no files but its own, cairn goes on in
+ * upgraded copies of what LevelDB left, and LevelDB in its own directory.
  *
  * Each entry of `ops` is one operation, each entry of `kinds` one kind of
  * change in a batch.
@@ -303,26 +303,40 @@ static void swap_both(struct tee *t)
 	same_everything(t);
 }
 
-/*
- * cairn reads a copy of what the other left, which goes on in its own: for a
- * store that could not read what cairn writes.
- */
-static void look_over(struct tee *t)
+/* What a store says of the directory of side 0, which is closed. */
+static void look_at(struct tee *t, const struct store_ops *ops,
+		    const struct wish *w)
 {
-	const struct wish w = { .rng = &t->rng, .read_only = true };
-	struct side *ours = &t->side[0];
-	char own[PATH_LEN];
+	struct side *side = &t->side[0];
+	const struct store_ops *own = side->ops;
 
-	strcpy(own, ours->dir);
+	side->ops = ops;
+	side->s = ops->open(side->dir, w);
+	ops->verify(side->s);
+	same_everything(t);
+	close_side(t, 0);
+	side->ops = own;
+}
+
+/*
+ * The other goes on in its own directory, and cairn in a copy of it that it
+ * makes RocksDB's: for LevelDB, which knows no files but its own.
+ */
+static void take_over(struct tee *t)
+{
+	const struct wish look = { .rng = &t->rng, .read_only = true };
+	const struct wish upgrade = { .rng = &t->rng, .upgrade = true };
+	const struct wish upgraded = { .rng = &t->rng, .upgraded = true };
+	struct side *ours = &t->side[0];
+
+	dir_remove(ours->dir);
 	new_dir(t, ours);
 	dir_copy_live(t->side[1].dir, ours->dir);
 	open_side(t, 1);
-	ours->s = ours->ops->open(ours->dir, &w);
-	ours->ops->verify(ours->s);
-	same_everything(t);
-	close_side(t, 0);
-	dir_remove(ours->dir);
-	strcpy(ours->dir, own);
+	look_at(t, &cairn_store, &look);
+	look_at(t, &cairn_store, &upgrade);
+	dir_check_with_tools(ours->dir, rng_one_in(&t->rng, 4));
+	look_at(t, &rocksdb_store, &upgraded);
 	open_side(t, 0);
 }
 
@@ -783,7 +797,7 @@ static const struct partner {
 } partners[] = {
 	{ "rocksdb", &rocksdb_store, swap_both },
 #ifdef HAVE_LEVELDB
-	{ "leveldb", &leveldb_store, look_over },
+	{ "leveldb", &leveldb_store, take_over },
 #endif
 };
 
