@@ -11,7 +11,12 @@
 #include "engine/base/rng.h"
 #include "tests/compat/dir.h"
 
-enum change_kind { CHANGE_PUT, CHANGE_DELETE, N_CHANGE_KINDS };
+enum change_kind {
+	CHANGE_PUT,
+	CHANGE_DELETE,
+	CHANGE_DELETE_RANGE, /* value: the end, which stays */
+	N_CHANGE_KINDS
+};
 
 struct change {
 	enum change_kind kind;
