@@ -146,6 +146,13 @@ struct cairn_options *cairn_options_clone(const struct cairn_options *o);
  *   auto_compactions       true   false: only cairn_compact_range()
  *   bytes_per_sync         512K   start writeback of tables after this much
  *   max_manifest_size      64M    start a new MANIFEST beyond this
+ *   merge_operator         default  uint64add, stringappend,
+ *                                 stringappendtest, or as in OPTIONS, e.g.
+ *                                 {id=StringAppendOperator;delimiter=|;};
+ *                                 default: what the OPTIONS of the store says
+ *
+ * The OPTIONS file of a store keeps its merge operator, its prefix extractor
+ * and its compression; an option that is set wins over it.
  */
 int cairn_options_set(struct cairn_options *o, const char *name,
 		      const char *value);
@@ -179,12 +186,50 @@ void cairn_options_set_prefix_extractor(
 	struct cairn_options *o, const struct cairn_prefix_extractor *px);
 
 /*
+ * Gives cairn_merge() its meaning: puts a key's value and the operands that
+ * were merged into it since together. Operands come oldest first, at least one;
+ * existing is NULL when there is no value below them. The result is what
+ * cairn_merge_append() appended. An operator must give the same answer whenever
+ * it is asked, and is called by many threads at once.
+ *
+ * full returns CAIRN_OK, CAIRN_ENOMEM, or anything else for operands that make
+ * no sense: reading that key is then CAIRN_ECORRUPT, and compactions leave its
+ * operands as they are.
+ *
+ * partial (NULL: never) puts at least two operands together to one operand that
+ * does the same as they, whatever the value below them is. Anything but
+ * CAIRN_OK: these cannot be put together.
+ *
+ * The name is recorded in OPTIONS and in the tables: letters, digits and
+ * "._-:" only. Tables with operands of another name are refused. Borrowed; must
+ * outlive the database.
+ */
+struct cairn_merge_result;
+int cairn_merge_append(struct cairn_merge_result *r, const void *data,
+		       size_t len);
+struct cairn_merge_operator {
+	const char *name;
+	void *ctx;
+	int (*full)(void *ctx, struct cairn_slice key,
+		    const struct cairn_slice *existing,
+		    const struct cairn_slice *operands, size_t n,
+		    struct cairn_merge_result *out);
+	int (*partial)(void *ctx, struct cairn_slice key,
+		       const struct cairn_slice *operands, size_t n,
+		       struct cairn_merge_result *out);
+};
+/* In place of the option merge_operator. NULL: back to default. */
+void cairn_options_set_merge_operator(struct cairn_options *o,
+				      const struct cairn_merge_operator *op);
+
+/*
  * Decides during compaction which entries to drop. begin is called once per
  * job and returns the job's state (NULL: this job is not filtered); drop is
  * called for each live put in ascending key order, on one thread per job; end
  * frees the state. Entries that a snapshot taken with cairn_snapshot_new() can
  * see are not offered. A dropped entry leaves no tombstone: drop only keys
- * that were put once, or whose older versions may safely reappear.
+ * that were put once, or whose older versions may safely reappear. Merge
+ * operands are not offered, what they became together is.
  * Flushes are not filtered. Borrowed; must outlive the database.
  */
 struct cairn_compaction_info {
@@ -326,6 +371,9 @@ int cairn_batch_delete(struct cairn_batch *b, struct cairn_slice key);
  */
 int cairn_batch_delete_range(struct cairn_batch *b, struct cairn_slice start,
 			     struct cairn_slice end);
+int cairn_batch_merge(struct cairn_batch *b, struct cairn_slice key,
+		      struct cairn_slice operand);
+int cairn_batch_single_delete(struct cairn_batch *b, struct cairn_slice key);
 /* Number of changes, and bytes as they stand in the WAL. */
 uint32_t cairn_batch_count(const struct cairn_batch *b);
 size_t cairn_batch_bytes(const struct cairn_batch *b);
@@ -345,6 +393,24 @@ int cairn_delete(struct cairn_db *db, const struct cairn_write_options *o,
 		 struct cairn_slice key);
 int cairn_delete_range(struct cairn_db *db, const struct cairn_write_options *o,
 		       struct cairn_slice start, struct cairn_slice end);
+
+/*
+ * Merge operand into the value of key, by the merge operator: as reading and
+ * putting would, but without reading. CAIRN_ENOTSUP, and nothing is written,
+ * when no merge operator is set; the same holds for a batch with merges.
+ */
+int cairn_merge(struct cairn_db *db, const struct cairn_write_options *o,
+		struct cairn_slice key, struct cairn_slice operand);
+
+/*
+ * Delete a key that was put exactly once, and not merged, since it was last
+ * deleted or was new. Readers see no difference to cairn_delete(), but deletion
+ * and put vanish as soon as a compaction meets both. For other keys, what an
+ * older put left may come back.
+ */
+int cairn_single_delete(struct cairn_db *db,
+			const struct cairn_write_options *o,
+			struct cairn_slice key);
 
 /* Make everything committed before this call survive a power cut. */
 int cairn_wal_sync(struct cairn_db *db);

@@ -41,8 +41,14 @@ libengine_la_SOURCES = \
 	engine/kv/iter.h \
 	engine/kv/kind.c \
 	engine/kv/kind.h \
+	engine/kv/merge.c \
+	engine/kv/merge.h \
+	engine/kv/merge_builtin.c \
+	engine/kv/merge_builtin.h \
 	engine/kv/merging_iter.c \
 	engine/kv/merging_iter.h \
+	engine/kv/prefix_builtin.c \
+	engine/kv/prefix_builtin.h \
 	engine/kv/range_del.c \
 	engine/kv/range_del.h \
 	engine/mem/arena.c \
@@ -170,6 +176,8 @@ libengine_la_SOURCES = \
 	engine/db/stall.h \
 	engine/db/stats.c \
 	engine/db/stats.h \
+	engine/db/store_options.c \
+	engine/db/store_options.h \
 	engine/db/thread.h \
 	engine/db/upgrade.c \
 	engine/db/upgrade.h \

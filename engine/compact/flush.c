@@ -74,6 +74,7 @@ int flush_run(const struct job_context *c, struct memtable *const *mems,
 		.newest_user_snapshot = c->newest_user_snapshot,
 		.exists_below = always_below,
 		.range_exists_below = range_always_below,
+		.merge = c->merge,
 	};
 	struct output_options opts = { .level = 0 };
 	struct output_input in = { .counted = true };

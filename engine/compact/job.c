@@ -26,6 +26,9 @@ struct compaction {
 	/* For exists_below(): the first file of each level that does not lie
 	 * wholly before the keys asked about so far. */
 	size_t cursor[CAIRN_LEVELS];
+	/* Another merge operator than ours has operands in the inputs: they
+	 * stay as they are, and under its name. NULL: none has. */
+	char *foreign_merge;
 };
 
 void job_result_fini(struct job_result *r)
@@ -269,6 +272,16 @@ static int visit_for_range_dels(struct compaction *j, const struct file_meta *f,
 	return d ? list_range_dels(f, d, ctx) : CAIRN_OK;
 }
 
+static int note_foreign_merge(struct compaction *j, const struct table *t)
+{
+	const char *name = table_foreign_merge(t);
+
+	if (!name || j->foreign_merge)
+		return CAIRN_OK;
+	j->foreign_merge = strdup(name);
+	return j->foreign_merge ? CAIRN_OK : error_nomem();
+}
+
 static int visit_for_entries(struct compaction *j, const struct file_meta *f,
 			     const struct table *t, void *ctx)
 {
@@ -280,7 +293,7 @@ static int visit_for_entries(struct compaction *j, const struct file_meta *f,
 	j->counted = j->counted && known;
 	if (known)
 		j->entries += p->entries - p->range_deletions;
-	return CAIRN_OK;
+	return note_foreign_merge(j, t);
 }
 
 static int collect_range_dels(struct compaction *j)
@@ -329,6 +342,8 @@ static int select_inputs(struct compaction *j)
 			err = visit_input(j, f, visit_for_entries, NULL);
 		}
 	}
+	if (j->foreign_merge)
+		j->merge.merge = NULL;
 	return err;
 }
 
@@ -419,6 +434,7 @@ static int write_tables(struct compaction *j,
 		.n_grandparents = p->n_grandparents,
 		.grandparent_bytes_max = p->grandparent_bytes_max,
 		.oldest_ancestor_time = oldest_ancestor(p),
+		.merge_operator = j->foreign_merge,
 	};
 	struct output_input in = {
 		.in = input,
@@ -480,6 +496,7 @@ int compaction_run(const struct job_context *c,
 		.exists_below = exists_below,
 		.range_exists_below = range_exists_below,
 		.exists_ctx = &j,
+		.merge = c->merge,
 		.zero_seqnos = is_bottom(&j),
 	};
 	err = collect_range_dels(&j);
@@ -496,6 +513,7 @@ int compaction_run(const struct job_context *c,
 		iter_close(input);
 	}
 	range_dels_unref(j.range_dels);
+	free(j.foreign_merge);
 	for (int side = 0; side < 2; side++)
 		free(j.inputs[side].files);
 	return err;

@@ -32,6 +32,7 @@ struct job_context {
 	const uint64_t *snapshots;
 	size_t n_snapshots;
 	uint64_t newest_user_snapshot;
+	const struct cairn_merge_operator *merge; /* NULL: none */
 	/* Of the job, for progress; updated as it goes. May be NULL. */
 	_Atomic uint64_t *bytes_done;
 };
@@ -44,6 +45,7 @@ struct job_result {
 	uint64_t entries_in;
 	uint64_t entries_dropped;
 	uint64_t entries_pinned;
+	uint64_t keys_unmerged; /* whose operands could not be applied */
 };
 void job_result_fini(struct job_result *r);
 

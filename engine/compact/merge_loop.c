@@ -16,6 +16,8 @@ void merge_loop_init(struct merge_loop *l, struct iter *in,
 void merge_loop_fini(struct merge_loop *l)
 {
 	buf_fini(&l->user_key);
+	merge_operands_fini(&l->operands);
+	buf_fini(&l->merged);
 }
 
 size_t merge_loop_stripe(const struct merge_loop_options *o, uint64_t seqno)
@@ -61,7 +63,7 @@ static int note_version(struct merge_loop *l, bool *again)
 			return err;
 		l->have_key = true;
 		l->first = true;
-		l->shadowing = false;
+		l->cover = COVER_NONE;
 		l->n_kept = 0;
 	} else if (c > 0 || k->trailer > l->trailer) {
 		return error_set(CAIRN_ECORRUPT,
@@ -74,17 +76,21 @@ static int note_version(struct merge_loop *l, bool *again)
 	return CAIRN_OK;
 }
 
-static bool exists_below(const struct merge_loop *l)
+/* Read the entry that the input stands on. */
+static int read_entry(struct merge_loop *l, bool *again)
 {
-	return l->opts.exists_below(l->opts.exists_ctx, l->in->key.user_key);
+	if (l->n_in % MERGE_LOOP_POLL_ENTRIES == 0 && l->opts.poll &&
+	    l->opts.poll(l->opts.poll_ctx, l->n_in))
+		return error_set(CAIRN_EABORTED, "job cancelled");
+	l->n_in++;
+	return note_version(l, again);
 }
 
-/* Whether a range tombstone at or below limit deletes the version that the
- * input stands on. */
-static bool range_deleted(struct merge_loop *l, uint64_t limit)
+/* Whether a range tombstone at or below limit deletes k. */
+static bool range_deleted(struct merge_loop *l, const struct ikey *k,
+			  uint64_t limit)
 {
 	const struct range_dels *d = l->opts.range_dels;
-	const struct ikey *k = &l->in->key;
 
 	if (!d)
 		return false;
@@ -92,100 +98,372 @@ static bool range_deleted(struct merge_loop *l, uint64_t limit)
 	return range_dels_newest(d, l->span, limit) > ikey_seqno(k);
 }
 
-/* ... for everyone who might look at that stripe. */
-static bool covered(struct merge_loop *l, size_t stripe)
+/* Whether one deletes what the input stands on for everyone who might look at
+ * that stripe. */
+static bool range_covered(struct merge_loop *l, size_t stripe)
 {
 	return l->opts.range_dels && published(l, stripe) &&
-	       range_deleted(l, l->opts.snapshots[stripe]);
+	       range_deleted(l, &l->in->key, l->opts.snapshots[stripe]);
+}
+
+/* Whether one of the stripe deletes all older versions of the key being read,
+ * those of the stripe that are not covered being above it. */
+static bool range_ends(struct merge_loop *l, size_t stripe)
+{
+	struct ikey oldest = { buf_slice(&l->user_key), 0 };
+
+	if (stripe > 0)
+		oldest.trailer = ikey_pack(l->opts.snapshots[stripe - 1], 0);
+	return range_deleted(l, &oldest, l->opts.snapshots[stripe]);
+}
+
+/* Whether the input stands on another version of the key being read. */
+static bool at_version(const struct merge_loop *l)
+{
+	return l->in->valid &&
+	       slice_eq(l->in->key.user_key, buf_slice(&l->user_key));
+}
+
+/* ... of that stripe, and one that is not deleted with its range. */
+static bool at_version_in(struct merge_loop *l, size_t stripe)
+{
+	return at_version(l) &&
+	       stripe_of(l, ikey_seqno(&l->in->key)) == stripe &&
+	       !range_covered(l, stripe);
+}
+
+/* ------------------------------------------------------------- living on */
+
+static bool exists_below(const struct merge_loop *l)
+{
+	return l->opts.exists_below(l->opts.exists_ctx,
+				    buf_slice(&l->user_key));
+}
+
+/* Whether a tombstone of the stripe is needed. */
+static bool hides_something(const struct merge_loop *l, size_t stripe)
+{
+	return stripe > 0 || exists_below(l);
 }
 
 /* Whether the filter takes this put, the newest of its stripe. */
-static bool filtered(const struct merge_loop *l, size_t stripe)
+static bool filtered(const struct merge_loop *l, const struct ikey *k,
+		     struct cairn_slice value, bool first, size_t stripe)
 {
-	uint64_t seqno = ikey_seqno(&l->in->key);
-
-	if (!l->opts.filter || !l->first || !published(l, stripe))
+	if (!l->opts.filter || !first || !published(l, stripe))
 		return false;
 	/* Seqno 0 is no exception: a put that was zeroed is seen by every
 	 * snapshot there is. */
 	if (l->opts.newest_user_snapshot &&
-	    seqno <= l->opts.newest_user_snapshot)
+	    ikey_seqno(k) <= l->opts.newest_user_snapshot)
 		return false;
-	return l->opts.filter->drop(l->opts.filter_job, l->in->key.user_key,
-				    l->in->value);
+	return l->opts.filter->drop(l->opts.filter_job, k->user_key, value);
 }
 
-static void give_out(struct merge_loop *l, size_t stripe)
+/* first: it is the newest version of its key. */
+static void give_out(struct merge_loop *l, const struct ikey *k,
+		     struct cairn_slice value, bool first, size_t stripe)
 {
-	const struct ikey *k = &l->in->key;
 	uint64_t seqno = ikey_seqno(k);
 
 	l->key = *k;
-	l->value = l->in->value;
+	l->value = value;
 	l->new_key = l->n_kept == 0;
 	if (ikey_kind(k) == KIND_PUT && stripe == 0 && l->opts.zero_seqnos &&
-	    !exists_below(l) && !range_deleted(l, SEQNO_MAX))
+	    !exists_below(l) && !range_deleted(l, k, SEQNO_MAX))
 		l->key.trailer = ikey_pack(0, KIND_PUT);
-	if (!l->first && seqno <= l->opts.newest_user_snapshot)
+	if (!first && seqno <= l->opts.newest_user_snapshot)
 		l->n_pinned++;
 	l->n_kept++;
 	l->valid = true;
 }
 
-/* Decide about the entry that the input stands on; valid says whether it lives
- * on. */
+/* ---------------------------------------------------------------- merging */
+
+/* Gather the operands of the stripe from the input's on. It goes behind them.
+ */
+static int gather(struct merge_loop *l, size_t stripe)
+{
+	bool again = false;
+	int err;
+
+	merge_operands_clear(&l->operands);
+	for (;;) {
+		err = again ? CAIRN_OK
+			    : merge_operands_add(&l->operands, l->in->value,
+						 l->in->key.trailer);
+		if (err)
+			return err;
+		l->n_dropped += again;
+		iter_next(l->in);
+		if (!l->in->valid && l->in->status)
+			return l->in->status;
+		l->ahead = true;
+		if (!at_version_in(l, stripe) ||
+		    ikey_kind(&l->in->key) != KIND_MERGE)
+			return CAIRN_OK;
+		err = read_entry(l, &again);
+		if (err)
+			return err;
+	}
+}
+
+/*
+ * Apply the operands to what the input stands on, when that is the value that
+ * they change, or to nothing, when there is none. CAIRN_NOT_FOUND when it
+ * cannot be told yet, or the operator cannot do it.
+ */
+static int apply(struct merge_loop *l, size_t stripe)
+{
+	const struct cairn_slice *existing = NULL;
+	int err;
+
+	if (at_version_in(l, stripe)) {
+		switch (ikey_kind(&l->in->key)) {
+		case KIND_PUT:
+			existing = &l->in->value;
+			break;
+		case KIND_DELETE:
+		case KIND_SINGLE_DELETE:
+			break;
+		default:
+			return CAIRN_NOT_FOUND;
+		}
+	} else if (!range_ends(l, stripe) &&
+		   (at_version(l) || exists_below(l))) {
+		return CAIRN_NOT_FOUND;
+	}
+	err = merge_full(l->opts.merge, buf_slice(&l->user_key), existing,
+			 &l->operands, MERGE_NEWEST_FIRST, &l->merged);
+	if (err == CAIRN_ECORRUPT) {
+		l->n_unmerged++;
+		err = CAIRN_NOT_FOUND;
+	}
+	return err;
+}
+
+/* One of the operands as it was. */
+static void give_out_operand(struct merge_loop *l)
+{
+	const struct merge_operand *o = &l->operands.at[l->next_operand];
+	struct ikey k = { buf_slice(&l->user_key), o->trailer };
+
+	give_out(l, &k, merge_operands_get(&l->operands, l->next_operand),
+		 l->n_kept == 0, l->stripe);
+	l->next_operand++;
+}
+
+/* The input stands on the newest operand of its stripe. */
+static int judge_operands(struct merge_loop *l, size_t stripe)
+{
+	uint64_t seqno = ikey_seqno(&l->in->key);
+	bool first = l->first;
+	struct ikey k;
+	int err;
+
+	l->cover = COVER_NONE;
+	err = gather(l, stripe);
+	if (err)
+		return err;
+	k = ikey_make(buf_slice(&l->user_key), seqno, KIND_PUT);
+	err = apply(l, stripe);
+	if (!err) {
+		l->cover = COVER_PUT;
+	} else if (err == CAIRN_NOT_FOUND && l->operands.n > 1) {
+		k.trailer = ikey_pack(seqno, KIND_MERGE);
+		err = merge_partial(l->opts.merge, k.user_key, &l->operands,
+				    MERGE_NEWEST_FIRST, &l->merged);
+	}
+	if (err == CAIRN_NOT_FOUND) {
+		l->next_operand = 0;
+		give_out_operand(l);
+		return CAIRN_OK;
+	}
+	if (err)
+		return err;
+	l->n_dropped += l->operands.n - 1;
+	l->next_operand = l->operands.n;
+	if (l->cover == COVER_PUT &&
+	    filtered(l, &k, buf_slice(&l->merged), first, stripe))
+		l->n_dropped++;
+	else
+		give_out(l, &k, buf_slice(&l->merged), first, stripe);
+	return CAIRN_OK;
+}
+
+/* -------------------------------------------------------- single deletions */
+
+/* The version that was read last, as a deletion of the given kind. */
+static void give_out_deletion(struct merge_loop *l, uint64_t trailer,
+			      bool first, size_t stripe)
+{
+	struct ikey k = { buf_slice(&l->user_key), trailer };
+
+	l->cover = COVER_ALL;
+	if (hides_something(l, stripe))
+		give_out(l, &k, slice_of(NULL, 0), first, stripe);
+	else
+		l->n_dropped++;
+}
+
+/* Whether the input stands on a value of the key being read, or what changes
+ * one. */
+static bool at_value(struct merge_loop *l)
+{
+	uint8_t kind = ikey_kind(&l->in->key);
+
+	return at_version(l) && (kind == KIND_PUT || kind == KIND_MERGE) &&
+	       !range_covered(l, stripe_of(l, ikey_seqno(&l->in->key)));
+}
+
+/* The input stands on a put below a single deletion. They vanish, unless
+ * another value would come to light. */
+static int judge_pair(struct merge_loop *l, uint64_t seqno, bool first,
+		      size_t stripe)
+{
+	bool again;
+	int err = read_entry(l, &again);
+
+	if (err)
+		return err;
+	l->n_dropped++;
+	iter_next(l->in);
+	if (!l->in->valid && l->in->status)
+		return l->in->status;
+	if (at_value(l))
+		give_out_deletion(l, ikey_pack(seqno, KIND_DELETE), first,
+				  stripe);
+	else
+		l->n_dropped++;
+	return CAIRN_OK;
+}
+
+/* The input stands on a single deletion that nothing hides. */
+static int judge_single(struct merge_loop *l, size_t stripe)
+{
+	uint64_t trailer = l->in->key.trailer;
+	bool first = l->first;
+
+	iter_next(l->in);
+	if (!l->in->valid && l->in->status)
+		return l->in->status;
+	l->ahead = true;
+	if (at_version_in(l, stripe)) {
+		switch (ikey_kind(&l->in->key)) {
+		case KIND_PUT:
+			return judge_pair(l, trailer >> 8, first, stripe);
+		case KIND_DELETE:
+		case KIND_SINGLE_DELETE:
+			/* That one does the same. */
+			l->n_dropped++;
+			return CAIRN_OK;
+		case KIND_MERGE:
+			trailer = ikey_pack(trailer >> 8, KIND_DELETE);
+			break;
+		default:
+			break;
+		}
+	}
+	give_out_deletion(l, trailer, first, stripe);
+	return CAIRN_OK;
+}
+
+/* --------------------------------------------------------------- the loop */
+
+/*
+ * Whether what lived on of the stripe hides the version that the input stands
+ * on. A tombstone below a put is not hidden, but it hides all below it.
+ */
+static bool shadowed(struct merge_loop *l, size_t stripe, uint8_t kind)
+{
+	if (l->cover == COVER_NONE || stripe != l->stripe)
+		return false;
+	if (l->cover == COVER_ALL)
+		return true;
+	if (kind != KIND_PUT && kind != KIND_MERGE)
+		return false;
+	l->cover = COVER_ALL;
+	return true;
+}
+
+/* Decide about a version that is published and not hidden. */
+static int judge_version(struct merge_loop *l, size_t stripe, uint8_t kind)
+{
+	const struct ikey *k = &l->in->key;
+
+	if (l->stripe != stripe)
+		l->cover = COVER_NONE;
+	l->stripe = stripe;
+	switch (kind) {
+	case KIND_PUT:
+		l->cover = COVER_PUT;
+		if (filtered(l, k, l->in->value, l->first, stripe))
+			break;
+		give_out(l, k, l->in->value, l->first, stripe);
+		return CAIRN_OK;
+	case KIND_DELETE:
+		l->cover = COVER_ALL;
+		if (!hides_something(l, stripe))
+			break;
+		give_out(l, k, l->in->value, l->first, stripe);
+		return CAIRN_OK;
+	case KIND_SINGLE_DELETE:
+		return judge_single(l, stripe);
+	case KIND_MERGE:
+		if (l->opts.merge)
+			return judge_operands(l, stripe);
+		/* Without its operator it stays on top of what it changes. */
+		l->cover = COVER_NONE;
+		give_out(l, k, l->in->value, l->first, stripe);
+		return CAIRN_OK;
+	default:
+		return kind_refuse(kind, "tables to be merged");
+	}
+	l->n_dropped++;
+	return CAIRN_OK;
+}
+
+/* Decide about the entry that the input stands on; valid says whether it, or
+ * what it became together with others, lives on. */
 static int judge(struct merge_loop *l)
 {
 	size_t stripe = stripe_of(l, ikey_seqno(&l->in->key));
 	uint8_t kind = ikey_kind(&l->in->key);
-	bool again, keep;
-	int err = note_version(l, &again);
+	bool again;
+	int err = read_entry(l, &again);
 
 	if (err)
 		return err;
-	if (again || (l->shadowing && stripe == l->stripe) ||
-	    covered(l, stripe)) {
+	if (again || shadowed(l, stripe, kind) || range_covered(l, stripe)) {
 		l->n_dropped++;
 		return CAIRN_OK;
 	}
+	if (published(l, stripe))
+		return judge_version(l, stripe, kind);
+	l->cover = COVER_NONE;
 	switch (kind) {
 	case KIND_PUT:
-		keep = !filtered(l, stripe);
-		break;
 	case KIND_DELETE:
 	case KIND_SINGLE_DELETE:
-		keep = stripe > 0 || exists_below(l);
-		break;
 	case KIND_MERGE:
-		/* Without its operator it stays on top of what it changes. */
-		keep = true;
-		break;
+		give_out(l, &l->in->key, l->in->value, l->first, stripe);
+		return CAIRN_OK;
 	default:
 		return kind_refuse(kind, "tables to be merged");
 	}
-	l->stripe = stripe;
-	l->shadowing = kind != KIND_MERGE && published(l, stripe);
-	if (keep)
-		give_out(l, stripe);
-	else
-		l->n_dropped++;
-	return CAIRN_OK;
 }
 
 /* From the entry that the input stands on, go to one that lives on. */
 static void settle(struct merge_loop *l)
 {
 	l->valid = false;
-	for (; l->in->valid; iter_next(l->in)) {
-		if (l->n_in % MERGE_LOOP_POLL_ENTRIES == 0 && l->opts.poll &&
-		    l->opts.poll(l->opts.poll_ctx, l->n_in)) {
-			l->status = error_set(CAIRN_EABORTED, "job cancelled");
-			return;
-		}
-		l->n_in++;
+	while (l->in->valid) {
+		l->ahead = false;
 		l->status = judge(l);
 		if (l->status || l->valid)
 			return;
+		if (!l->ahead)
+			iter_next(l->in);
 	}
 	l->status = l->in->status;
 }
@@ -199,6 +477,11 @@ void merge_loop_first(struct merge_loop *l)
 void merge_loop_next(struct merge_loop *l)
 {
 	assert(l->valid);
-	iter_next(l->in);
+	if (l->next_operand < l->operands.n) {
+		give_out_operand(l);
+		return;
+	}
+	if (!l->ahead)
+		iter_next(l->in);
 	settle(l);
 }

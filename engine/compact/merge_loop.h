@@ -15,15 +15,25 @@
  * either, whatever they are; what becomes of the tombstones themselves is in
  * range_out.h.
  *
- * There are no merge operators yet: merge operands live on, and so does the
- * entry they are to be applied to. A single deletion is kept as a deletion is;
- * it never vanishes together with a put.
+ * Merge operands of a stripe become a put when the value that they change is
+ * there, or when it is certain that there is none; else one operand, if the
+ * merge operator can do that. They never go together with those of another
+ * stripe. Operands that the operator cannot apply stay as they are.
+ *
+ * A single deletion and the put below it vanish together. That is safe only
+ * while what the put replaced stays deleted, so the newest tombstone directly
+ * below a put (or below operands that became one) lives on in its stripe as if
+ * nothing were above it, until nothing older can exist. RocksDB drops it: in
+ * tables that RocksDB compacted, single deletion is as safe as with RocksDB. A
+ * single deletion that meets what it must not meet (two puts, or an operand)
+ * becomes a deletion.
  */
 #ifndef CAIRN_COMPACT_MERGE_LOOP_H
 #define CAIRN_COMPACT_MERGE_LOOP_H
 
 #include "engine/base/buf.h"
 #include "engine/kv/iter.h"
+#include "engine/kv/merge.h"
 #include "engine/kv/range_del.h"
 
 /* How many entries are read between two calls of poll. */
@@ -50,6 +60,8 @@ struct merge_loop_options {
 	/* All range tombstones of the inputs, cut to where they count. NULL:
 	 * none. Borrowed. */
 	const struct range_dels *range_dels;
+	/* NULL: operands stay as they are. */
+	const struct cairn_merge_operator *merge;
 	bool zero_seqnos; /* allowed where exists_below() says no */
 	const struct cairn_compaction_filter *filter; /* NULL: none */
 	void *filter_job;                             /* from filter->begin() */
@@ -59,6 +71,13 @@ struct merge_loop_options {
 	void *poll_ctx;
 };
 
+/* What lived on of a stripe so far, and so what of it does not. */
+enum merge_loop_cover {
+	COVER_NONE,
+	COVER_PUT, /* a put: everything goes, but a tombstone directly below */
+	COVER_ALL, /* everything goes */
+};
+
 struct merge_loop {
 	struct iter *in; /* borrowed, positioned by merge_loop_first() */
 	struct merge_loop_options opts;
@@ -66,20 +85,28 @@ struct merge_loop {
 	int status;
 	struct ikey key; /* of the entry that lives on; until the next call */
 	struct cairn_slice value;
-	bool new_key;       /* no newer version of its user key lived on */
-	uint64_t n_in;      /* entries read */
-	uint64_t n_dropped; /* entries that do not live on */
-	uint64_t n_pinned;  /* kept only because a user snapshot sees them */
+	bool new_key;        /* no newer version of its user key lived on */
+	uint64_t n_in;       /* entries read */
+	uint64_t n_dropped;  /* entries that do not live on */
+	uint64_t n_pinned;   /* kept only because a user snapshot sees them */
+	uint64_t n_unmerged; /* keys whose operands could not be applied */
 
 	/* Private: about the user key whose versions are being read. */
 	bool have_key;
 	struct buf user_key;
 	uint64_t trailer; /* of the last version read */
 	bool first;       /* that was its first version */
-	bool shadowing;   /* older versions in stripe do not live on */
-	size_t stripe;    /* of the last version that was not shadowed */
-	uint64_t n_kept;  /* of its versions */
-	size_t span;      /* of range_dels, looked at last */
+	size_t stripe;    /* of the last version that was not covered */
+	enum merge_loop_cover cover; /* in that stripe */
+	uint64_t n_kept;             /* of its versions */
+	size_t span;                 /* of range_dels, looked at last */
+
+	/* Private: deciding needed a look at what comes next, so the input
+	 * stands on an entry that was not yet read. */
+	bool ahead;
+	struct merge_operands operands; /* newest first */
+	size_t next_operand; /* of those that are given out one by one */
+	struct buf merged;
 };
 
 /* The stripe of a seqno: the index of the first snapshot that sees it, and

@@ -97,6 +97,8 @@ static int begin_table(struct outputs *o)
 		return err;
 	t->created = true;
 	wo.creation_time = o->now;
+	if (o->opts.merge_operator)
+		wo.merge_operator = o->opts.merge_operator;
 	o->entries = 0;
 	return table_writer_new(o->file, t->path, &wo, &o->writer);
 }
@@ -324,10 +326,12 @@ static bool stands_on(const struct iter *it, struct cairn_slice encoded)
 
 static int check_bounds(struct outputs *o, const struct output_table *t)
 {
+	/* A bulk scan also shows operands that readers are not given. */
+	enum table_scan scan =
+		o->opts.merge_operator ? TABLE_SCAN_BULK : TABLE_SCAN_NO_FILL;
 	struct iter *it;
-	int err =
-		table_cache_iter_new(o->ctx->tables, t->number, t->summary.size,
-				     TABLE_SCAN_NO_FILL, &it);
+	int err = table_cache_iter_new(o->ctx->tables, t->number,
+				       t->summary.size, scan, &it);
 
 	if (err)
 		return err;
@@ -520,6 +524,7 @@ int outputs_write(const struct job_context *c, const struct output_input *in,
 	out->entries_in = l.n_in;
 	out->entries_dropped = l.n_dropped;
 	out->entries_pinned = l.n_pinned;
+	out->keys_unmerged = l.n_unmerged;
 	outputs_fini(&o);
 	merge_loop_fini(&l);
 	return err;

@@ -23,6 +23,8 @@ struct output_options {
 	uint64_t grandparent_bytes_max; /* 0: no limit */
 	/* Seconds since 1970 of the oldest data; 0: now. */
 	uint64_t oldest_ancestor_time;
+	/* Whose operands the tables hold; NULL: as ctx->level_options says. */
+	const char *merge_operator;
 };
 
 /* The entries that a job is to read. */

@@ -28,6 +28,7 @@ static bool show_input(struct cairn_iter *it)
 {
 	it->valid = true;
 	it->backward = false;
+	it->merged = false;
 	it->status = CAIRN_OK;
 	it->key = it->in->key.user_key;
 	it->value = it->in->value;
@@ -44,12 +45,20 @@ static bool show_copies(struct cairn_iter *it)
 	return true;
 }
 
+/* The key in key_copy with what its operands became. */
+static bool show_merged(struct cairn_iter *it, bool backward)
+{
+	it->valid = true;
+	it->backward = backward;
+	it->merged = true;
+	it->status = CAIRN_OK;
+	it->key = buf_slice(&it->key_copy);
+	it->value = buf_slice(&it->merged_copy);
+	return true;
+}
+
 static int refuse(uint8_t kind)
 {
-	/*
-	 * The place for merge operators: a KIND_MERGE that is the newest
-	 * visible version is an operand for the versions after it.
-	 */
 	return kind_refuse(kind, "iterator");
 }
 
@@ -57,6 +66,65 @@ static int out_of_order(void)
 {
 	return error_set(CAIRN_ECORRUPT,
 			 "iterator: keys of a table out of order");
+}
+
+/* -------------------------------------------------------- merge operands */
+
+static int take_operand(struct cairn_iter *it)
+{
+	return merge_operands_add(&it->operands, it->in->value,
+				  it->in->key.trailer);
+}
+
+/* existing NULL: there is nothing below the operands. */
+static int apply_operands(struct cairn_iter *it,
+			  const struct cairn_slice *existing,
+			  enum merge_order order)
+{
+	if (!it->db->opts.merge)
+		return merge_refuse(buf_slice(&it->key_copy),
+				    it->db->opts.merge_unknown);
+	return merge_full(it->db->opts.merge, buf_slice(&it->key_copy),
+			  existing, &it->operands, order, &it->merged_copy);
+}
+
+/*
+ * The input stands on the newest visible version of a key, an operand. Take it
+ * and those below, and apply them to the value that they end on; merged_copy
+ * and key_copy are the entry then. The input stays within the versions of the
+ * key, or goes to the next key.
+ */
+static int merge_forward(struct cairn_iter *it)
+{
+	int err = buf_set(&it->key_copy, it->in->key.user_key);
+
+	merge_operands_clear(&it->operands);
+	while (!err) {
+		const struct ikey *k = &it->in->key;
+
+		err = take_operand(it);
+		if (err)
+			break;
+		iter_next(it->in);
+		if (!it->in->valid && it->in->status)
+			return it->in->status;
+		if (!it->in->valid ||
+		    !slice_eq(k->user_key, buf_slice(&it->key_copy)))
+			return apply_operands(it, NULL, MERGE_NEWEST_FIRST);
+		switch (ikey_kind(k)) {
+		case KIND_PUT:
+			return apply_operands(it, &it->in->value,
+					      MERGE_NEWEST_FIRST);
+		case KIND_DELETE:
+		case KIND_SINGLE_DELETE:
+			return apply_operands(it, NULL, MERGE_NEWEST_FIRST);
+		case KIND_MERGE:
+			break;
+		default:
+			return refuse(ikey_kind(k));
+		}
+	}
+	return err;
 }
 
 /* ---------------------------------------------------------------- bounds */
@@ -183,6 +251,9 @@ static bool settle_forward(struct cairn_iter *it, bool skip)
 			skip = true;
 			steps = 0;
 			break;
+		case KIND_MERGE:
+			err = merge_forward(it);
+			return err ? end(it, err) : show_merged(it, false);
 		default:
 			return end(it, refuse(ikey_kind(k)));
 		}
@@ -196,16 +267,26 @@ static bool settle_forward(struct cairn_iter *it, bool skip)
 struct newest {
 	bool found;
 	uint8_t kind;
+	bool on_value; /* the operands are on top of value_copy */
+	bool merged;   /* they were applied already */
 };
 
 /* The input stands on a visible version, the newest so far. */
 static int take_version(struct cairn_iter *it, struct newest *n)
 {
+	uint8_t older = n->found ? n->kind : KIND_DELETE;
+
 	n->found = true;
 	n->kind = ikey_kind(&it->in->key);
-	if (n->kind != KIND_PUT)
+	if (n->kind == KIND_PUT)
+		return buf_set(&it->value_copy, it->in->value);
+	if (n->kind != KIND_MERGE)
 		return CAIRN_OK;
-	return buf_set(&it->value_copy, it->in->value);
+	if (older != KIND_MERGE) {
+		merge_operands_clear(&it->operands);
+		n->on_value = older == KIND_PUT;
+	}
+	return take_operand(it);
 }
 
 /* The key in key_copy has a visible version: find the newest one directly. */
@@ -219,6 +300,11 @@ static int seek_newest(struct cairn_iter *it, struct newest *n)
 		return it->in->status;
 	if (!it->in->valid || !slice_eq(it->in->key.user_key, user_key))
 		return out_of_order();
+	if (ikey_kind(&it->in->key) == KIND_MERGE) {
+		/* From there on as forward: the newest operand comes first. */
+		*n = (struct newest){ true, KIND_MERGE, false, true };
+		return merge_forward(it);
+	}
 	return take_version(it, n);
 }
 
@@ -265,6 +351,18 @@ static int collect_backward(struct cairn_iter *it, struct newest *n)
 	return err;
 }
 
+/* The key in key_copy has operands for its newest visible version. */
+static bool show_operands(struct cairn_iter *it, const struct newest *n)
+{
+	struct cairn_slice value = buf_slice(&it->value_copy);
+	int err = CAIRN_OK;
+
+	if (!n->merged)
+		err = apply_operands(it, n->on_value ? &value : NULL,
+				     MERGE_OLDEST_FIRST);
+	return err ? end(it, err) : show_merged(it, true);
+}
+
 /* Show the last visible entry from where the input stands back. */
 static bool settle_backward(struct cairn_iter *it)
 {
@@ -285,6 +383,8 @@ static bool settle_backward(struct cairn_iter *it)
 		case KIND_DELETE:
 		case KIND_SINGLE_DELETE:
 			break;
+		case KIND_MERGE:
+			return show_operands(it, &n);
 		default:
 			return end(it, refuse(n.kind));
 		}
@@ -379,6 +479,8 @@ bool cairn_iter_next(struct cairn_iter *it)
 		iter_seek_ge(it->in, &behind_all);
 		return settle_forward(it, true);
 	}
+	if (it->merged)
+		return settle_forward(it, true);
 	/* A put whose seqno was zeroed has no older versions to be skipped. */
 	if (ikey_seqno(&it->in->key) == 0) {
 		iter_next(it->in);
@@ -402,7 +504,7 @@ bool cairn_iter_prev(struct cairn_iter *it)
 					 "iterator: prev in prefix mode"));
 	if (it->backward)
 		return settle_backward(it);
-	err = buf_set(&it->key_copy, it->key);
+	err = it->merged ? CAIRN_OK : buf_set(&it->key_copy, it->key);
 	if (err)
 		return end(it, err);
 	return seek_backward(it, buf_slice(&it->key_copy));
@@ -514,6 +616,8 @@ static void release(struct cairn_iter *it)
 	buf_fini(&it->key_copy);
 	buf_fini(&it->value_copy);
 	buf_fini(&it->prefix);
+	merge_operands_fini(&it->operands);
+	buf_fini(&it->merged_copy);
 }
 
 int cairn_iter_new(struct cairn_db *db, const struct cairn_read_options *o,

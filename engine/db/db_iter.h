@@ -7,7 +7,9 @@
  * Going forward the input stands on the entry shown, whose key and value are
  * the input's own memory. Going backward the versions of a key come oldest
  * first, so the input has already gone before all of them when the newest one
- * is known; key and value are copies then.
+ * is known; key and value are copies then. So they are of a key that merge
+ * operands were applied to: then the input has gone past the operands, to the
+ * value below them or further.
  */
 #ifndef CAIRN_DB_DB_ITER_H
 #define CAIRN_DB_DB_ITER_H
@@ -16,6 +18,7 @@
 #include "engine/base/list.h"
 #include "engine/db/read_state.h"
 #include "engine/kv/iter.h"
+#include "engine/kv/merge.h"
 
 struct cairn_iter {
 	struct list link; /* in db->iterators; guarded by db->mu */
@@ -31,6 +34,7 @@ struct cairn_iter {
 
 	bool valid;
 	bool backward; /* which of the two ways above; only when valid */
+	bool merged;   /* the third way; only when valid and not backward */
 	bool prefix_mode;
 	int status;
 	struct cairn_slice key;
@@ -39,6 +43,9 @@ struct cairn_iter {
 	struct buf key_copy;   /* the key shown, or one to be passed over */
 	struct buf value_copy; /* backward only */
 	struct buf prefix;     /* in prefix mode */
+
+	struct merge_operands operands; /* of one key */
+	struct buf merged_copy;         /* what they became */
 };
 
 #endif

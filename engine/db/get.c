@@ -8,6 +8,7 @@
 #include "engine/db/db.h"
 #include "engine/db/read_only.h"
 #include "engine/kv/kind.h"
+#include "engine/kv/merge.h"
 #include "engine/version/filename.h"
 
 /* Of how many reads of a thread one is timed: reading the clock twice costs
@@ -17,8 +18,11 @@
 struct get {
 	struct cairn_db *db;
 	struct cairn_slice key;
-	uint64_t seqno;
+	uint64_t seqno; /* versions above are not looked at (any more) */
 	bool fill_cache;
+	/* Merge operands on top of the value that is looked for, newest first;
+	 * NULL as long as there is none. */
+	struct merge_operands *operands;
 	/* The newest range tombstone that covers key in what was looked at so
 	 * far: versions below are deleted, and sources to come have no others.
 	 * 0: none. */
@@ -50,59 +54,160 @@ static int refuse(const struct get *g, const struct file_meta *f, uint8_t kind)
 	return err;
 }
 
+/* ------------------------------------------------------- merge operands */
+
+/* Keep an operand; what is older than it comes next. */
+static int take_operand(struct get *g, uint64_t trailer,
+			struct cairn_slice operand)
+{
+	if (!g->db->opts.merge)
+		return merge_refuse(g->key, g->db->opts.merge_unknown);
+	if (!g->operands) {
+		g->operands = calloc(1, sizeof(*g->operands));
+		if (!g->operands)
+			return error_nomem();
+	}
+	/* The search goes on below it; a block in disorder must not turn it. */
+	if (trailer >> 8 > g->seqno)
+		return error_set(CAIRN_ECORRUPT,
+				 "versions of a key out of order");
+	if (trailer >> 8 > 0)
+		g->seqno = (trailer >> 8) - 1;
+	return merge_operands_add(g->operands, operand, trailer);
+}
+
+static void free_operands(struct get *g)
+{
+	if (!g->operands)
+		return;
+	merge_operands_fini(g->operands);
+	free(g->operands);
+	g->operands = NULL;
+}
+
+/* The operands applied to what was found below them, NULL: nothing. */
+static int merge(const struct get *g, const struct cairn_slice *existing,
+		 struct cairn_pinned *out)
+{
+	struct buf value = { 0 };
+	int err = merge_full(g->db->opts.merge, g->key, existing, g->operands,
+			     MERGE_NEWEST_FIRST, &value);
+
+	if (err) {
+		buf_fini(&value);
+		return err;
+	}
+	*out = (struct cairn_pinned){ .value = buf_slice(&value),
+				      .release = free,
+				      .owner = value.data };
+	return CAIRN_OK;
+}
+
+/* --------------------------------------------------------------- sources */
+
 /*
- * What a version of the key says about it; f as above. Takes value over. This
- * is the place for merge operators: a KIND_MERGE is an operand, and the
- * versions before it have to be looked up until a put, a deletion or the end.
+ * What a version of the key says about it; f as above. Takes value over.
+ * *found: the result is the answer; clear after an operand, when the next
+ * older version is to be looked for.
  */
-static int answer(const struct get *g, const struct file_meta *f,
-		  uint64_t trailer, struct cairn_pinned *value,
+static int answer(struct get *g, const struct file_meta *f, uint64_t trailer,
+		  struct cairn_pinned *value, bool *found,
 		  struct cairn_pinned *out)
 {
 	uint8_t kind = (uint8_t)trailer;
+	int err;
 
+	*found = true;
 	switch (kind) {
 	case KIND_PUT:
-		*out = *value;
-		return CAIRN_OK;
+		if (!g->operands) {
+			*out = *value;
+			return CAIRN_OK;
+		}
+		err = merge(g, &value->value, out);
+		break;
 	case KIND_DELETE:
 	case KIND_SINGLE_DELETE:
-		cairn_pinned_release(value);
-		return CAIRN_NOT_FOUND;
+		err = g->operands ? merge(g, NULL, out) : CAIRN_NOT_FOUND;
+		break;
+	case KIND_MERGE:
+		err = take_operand(g, trailer, value->value);
+		/* Nothing is older than 0. */
+		*found = err || trailer >> 8 == 0;
+		if (!err && *found)
+			err = merge(g, NULL, out);
+		break;
 	default:
-		cairn_pinned_release(value);
-		return refuse(g, f, kind);
+		err = refuse(g, f, kind);
+		break;
 	}
+	cairn_pinned_release(value);
+	return err;
 }
 
-/* x has no version: whether a range tombstone has ended the search. */
-static int none_there(const struct get *g, bool *found)
+/* x has no (other) version: whether a range tombstone has ended the search. */
+static int none_there(const struct get *g, bool *found,
+		      struct cairn_pinned *out)
 {
-	*found = g->cover != 0;
-	return g->cover ? CAIRN_NOT_FOUND : CAIRN_OK;
+	if (!g->cover)
+		return CAIRN_OK;
+	*found = true;
+	return g->operands ? merge(g, NULL, out) : CAIRN_NOT_FOUND;
 }
 
 /*
- * Functions called get_from_x set *found when x has a version or a range
- * tombstone; their result is the answer then. Otherwise it is CAIRN_OK, or a
- * failure.
+ * Functions called get_from_x set *found when x has a version that answers, or
+ * a range tombstone; their result is the answer then. Otherwise it is CAIRN_OK,
+ * or a failure.
  */
 static int get_from_memtable(struct get *g, struct memtable *m, bool *found,
 			     struct cairn_pinned *out)
 {
-	struct cairn_pinned value = { .release = release_memtable, .owner = m };
-	uint64_t trailer;
 	int err;
 
 	note_cover(g, memtable_cover(m, g->key, g->seqno));
-	err = memtable_get(m, g->key, g->seqno, &trailer, &value.value);
-	if (!err && trailer >> 8 < g->cover)
-		err = CAIRN_NOT_FOUND;
-	if (err)
-		return err == CAIRN_NOT_FOUND ? none_there(g, found) : err;
-	*found = true;
-	memtable_ref(m);
-	return answer(g, NULL, trailer, &value, out);
+	do {
+		struct cairn_pinned value = { .release = release_memtable,
+					      .owner = m };
+		uint64_t trailer;
+
+		err = memtable_get(m, g->key, g->seqno, &trailer, &value.value);
+		if (err == CAIRN_NOT_FOUND || (!err && trailer >> 8 < g->cover))
+			return none_there(g, found, out);
+		if (err)
+			return err;
+		memtable_ref(m);
+		err = answer(g, NULL, trailer, &value, found, out);
+	} while (!err && !*found);
+	return err;
+}
+
+static int get_from_table(struct get *g, const struct file_meta *f,
+			  struct table *t, bool *found,
+			  struct cairn_pinned *out)
+{
+	const struct range_dels *dels = table_range_dels(t);
+	int err;
+
+	if (dels)
+		note_cover(g, range_dels_cover(dels, g->key, g->seqno));
+	do {
+		struct cairn_pinned value = { 0 };
+		uint64_t trailer;
+
+		err = table_get(t, g->key, g->seqno, g->fill_cache, &trailer,
+				&value);
+		if (!err && trailer >> 8 < g->cover) {
+			cairn_pinned_release(&value);
+			err = CAIRN_NOT_FOUND;
+		}
+		if (err)
+			return err == CAIRN_NOT_FOUND
+				       ? none_there(g, found, out)
+				       : err;
+		err = answer(g, f, trailer, &value, found, out);
+	} while (!err && !*found);
+	return err;
 }
 
 /*
@@ -112,46 +217,40 @@ static int get_from_memtable(struct get *g, struct memtable *m, bool *found,
 static int get_from_file(struct get *g, const struct file_meta *f, bool *found,
 			 struct cairn_pinned *out)
 {
-	struct cairn_pinned value = { 0 };
-	const struct range_dels *dels;
 	struct table_ref *ref;
-	uint64_t trailer;
 	int err;
 
 	err = table_cache_get(g->db->tables, f->number, f->size, &ref);
 	if (err)
 		return err;
-	dels = table_range_dels(table_ref_table(ref));
-	if (dels)
-		note_cover(g, range_dels_cover(dels, g->key, g->seqno));
-	err = table_get(table_ref_table(ref), g->key, g->seqno, g->fill_cache,
-			&trailer, &value);
+	err = get_from_table(g, f, table_ref_table(ref), found, out);
 	table_cache_release(g->db->tables, ref);
-	if (!err && trailer >> 8 < g->cover) {
-		cairn_pinned_release(&value);
-		err = CAIRN_NOT_FOUND;
-	}
-	if (err)
-		return err == CAIRN_NOT_FOUND ? none_there(g, found) : err;
-	*found = true;
-	return answer(g, f, trailer, &value, out);
+	return err;
 }
 
 /*
  * At most one file of a sorted run can hold the version: the first that does
  * not end before the place where it would be. This holds as well where two
- * files share a user key, as those of LevelDB may.
+ * files share a user key, as those of LevelDB may; then operands may go on in
+ * the next one.
  */
 static int get_from_run(struct get *g, const struct version_files *run,
 			bool *found, struct cairn_pinned *out)
 {
-	struct ikey target = ikey_seek(g->key, g->seqno);
-	size_t i = version_find_file(run, &target);
+	uint64_t seqno;
+	int err;
 
-	if (i == run->n ||
-	    slice_cmp(g->key, run->files[i]->smallest_key.user_key) < 0)
-		return CAIRN_OK;
-	return get_from_file(g, run->files[i], found, out);
+	do {
+		struct ikey target = ikey_seek(g->key, g->seqno);
+		size_t i = version_find_file(run, &target);
+
+		if (i == run->n ||
+		    slice_cmp(g->key, run->files[i]->smallest_key.user_key) < 0)
+			return CAIRN_OK;
+		seqno = g->seqno;
+		err = get_from_file(g, run->files[i], found, out);
+	} while (!err && !*found && g->seqno != seqno);
+	return err;
 }
 
 static int get_from_state(struct get *g, const struct read_state *s,
@@ -176,7 +275,7 @@ static int get_from_state(struct get *g, const struct read_state *s,
 		if (err || found)
 			return err;
 	}
-	return CAIRN_NOT_FOUND;
+	return g->operands ? merge(g, NULL, out) : CAIRN_NOT_FOUND;
 }
 
 static uint64_t now_ns(void)
@@ -213,6 +312,7 @@ int cairn_get(struct cairn_db *db, const struct cairn_read_options *o,
 						  memory_order_acquire);
 	err = get_from_state(&g, s, out);
 	read_state_release(db->read_states, s);
+	free_operands(&g);
 	if (start)
 		hist_add(&db->get_ns, now_ns() - start);
 	return err < 0 ? read_only_blame(db, err) : err;

@@ -105,6 +105,12 @@ static void db_free(struct cairn_db *db)
 	free(db);
 }
 
+static void set_level_write(struct cairn_db *db)
+{
+	for (int i = 0; i < CAIRN_LEVELS; i++)
+		options_table_write(&db->opts, i, &db->level_write[i]);
+}
+
 static int db_new(const char *dir, const struct cairn_options *o,
 		  struct cairn_db **out)
 {
@@ -130,8 +136,7 @@ static int db_new(const char *dir, const struct cairn_options *o,
 		goto fail;
 	}
 	options_picker(&db->opts, &db->picker);
-	for (int i = 0; i < CAIRN_LEVELS; i++)
-		options_table_write(&db->opts, i, &db->level_write[i]);
+	set_level_write(db);
 	err = events_new(db->env, dir, &db->opts.listener, &db->events);
 	if (err)
 		goto fail;
@@ -155,6 +160,7 @@ static int make_caches(struct cairn_db *db)
 	db->table_read = (struct table_read_options){
 		.cache = db->cache,
 		.prefix = db->opts.prefix,
+		.merge_operator = db->opts.merge ? db->opts.merge->name : NULL,
 		.stats = &db->table_stats,
 		.verify_at_open = db->opts.paranoid_checks,
 	};
@@ -260,6 +266,21 @@ static int check_state(const struct cairn_db *db,
 	return CAIRN_OK;
 }
 
+/* What the store itself says of how it is to be used. */
+static int adopt_options(struct opening *op)
+{
+	struct cairn_db *db = op->db;
+	struct options_file file = { 0 };
+	int err = files_read_options(db->env, db->dir, &op->names, &file);
+
+	if (!err)
+		err = options_adopt(&db->opts, &file);
+	options_file_fini(&file);
+	if (!err)
+		set_level_write(db);
+	return err;
+}
+
 static int load_versions(struct opening *op)
 {
 	struct cairn_db *db = op->db;
@@ -280,7 +301,7 @@ static int load_versions(struct opening *op)
 		if (!err)
 			err = check_state(db, &op->state);
 		if (!err)
-			err = files_check_options(db->env, db->dir, &op->names);
+			err = adopt_options(op);
 		if (!err)
 			err = version_set_check_files(db->versions);
 	}
@@ -314,6 +335,7 @@ static int spill(void *ctx)
 		.ctx = db,
 		.snapshots = &snapshot,
 		.n_snapshots = 1,
+		.merge = db->opts.merge,
 	};
 	struct job_result result = { 0 };
 	int err;

@@ -9,7 +9,6 @@
 #include "engine/base/error.h"
 #include "engine/db/obsolete.h"
 #include "engine/version/filename.h"
-#include "engine/version/options_file.h"
 
 /* A log without batches is a note, and not longer than this. */
 #define EMPTY_LOG_MAX   256
@@ -135,8 +134,8 @@ static int check_options(const char *dir, const char *path,
 	return CAIRN_OK;
 }
 
-int files_check_options(struct cairn_env *env, const char *dir,
-			const struct env_names *names)
+int files_read_options(struct cairn_env *env, const char *dir,
+		       const struct env_names *names, struct options_file *out)
 {
 	uint64_t number = max_of_kind(names, FILE_OPTIONS);
 	struct options_file o = { 0 };
@@ -158,7 +157,10 @@ int files_check_options(struct cairn_env *env, const char *dir,
 		err = options_file_parse(buf_slice(&text), path, &o);
 	if (!err && text.len)
 		err = check_options(dir, path, &o);
-	options_file_fini(&o);
+	if (err)
+		options_file_fini(&o);
+	else
+		*out = o;
 	buf_fini(&text);
 	free(path);
 	return err;
@@ -195,36 +197,6 @@ int files_logs(const struct env_names *names, uint64_t least, uint64_t extra,
 }
 
 /* ----------------------------------------------------------------- writing */
-
-static const char *rocksdb_codec(enum table_codec codec)
-{
-	switch (codec) {
-	case TABLE_CODEC_NONE:
-		break;
-	case TABLE_CODEC_SNAPPY:
-		return "kSnappyCompression";
-	case TABLE_CODEC_ZSTD:
-		return "kZSTD";
-	}
-	return "kNoCompression";
-}
-
-static int format_options(const struct cairn_options *o, struct buf *out)
-{
-	struct options_file_settings s = {
-		.write_buffer_size = o->write_buffer_size,
-		.base_level_size = o->base_level_size,
-		.level_multiplier = o->level_multiplier,
-		.target_file_size = o->target_file_size,
-		.block_size = (size_t)o->block_size,
-		.restart_interval = o->block_restart_interval,
-		.bloom_bits_per_key = o->bloom_bits_per_key,
-	};
-
-	for (int i = 0; i < CAIRN_LEVELS; i++)
-		s.compression[i] = rocksdb_codec(o->codec[i]);
-	return options_file_format(&s, out);
-}
 
 /* Whether the newest OPTIONS says the same already. */
 static int is_written(struct cairn_db *db, const struct env_names *names,
@@ -272,7 +244,7 @@ int files_write_options(struct cairn_db *db, const struct env_names *names,
 	bool same = false;
 	int err;
 
-	err = format_options(&db->opts, &text);
+	err = options_to_file(&db->opts, &text);
 	if (!err)
 		err = is_written(db, names, buf_slice(&text), &same);
 	if (!err && !same)

@@ -5,6 +5,7 @@
 #define CAIRN_DB_OPEN_FILES_H
 
 #include "engine/db/db.h"
+#include "engine/db/store_options.h"
 
 bool names_have(const struct env_names *names, const char *name);
 
@@ -20,9 +21,13 @@ MUST_CHECK int files_check_foreign(const char *dir,
 MUST_CHECK int files_check_empty(struct cairn_env *env, const char *dir,
 				 const struct env_names *names);
 
-/* Read the newest OPTIONS and refuse what cannot be honoured. */
-MUST_CHECK int files_check_options(struct cairn_env *env, const char *dir,
-				   const struct env_names *names);
+/*
+ * Read the newest OPTIONS and refuse what cannot be honoured. out is as it was
+ * when there is none.
+ */
+MUST_CHECK int files_read_options(struct cairn_env *env, const char *dir,
+				  const struct env_names *names,
+				  struct options_file *out);
 
 /* The highest number of any file. */
 uint64_t files_max_number(const struct env_names *names);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "engine/db/options.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@ enum option_type {
 	OPTION_INT,   /* int */
 	OPTION_REAL,  /* double */
 	OPTION_CODEC, /* enum table_codec[CAIRN_LEVELS] */
+	OPTION_MERGE, /* struct merge_builtin * */
 };
 
 struct option_def {
@@ -65,6 +67,7 @@ static const struct option_def option_defs[] = {
 	OPTION(auto_compactions, OPTION_BOOL, 0, 0),
 	OPTION(bytes_per_sync, OPTION_SIZE, 0, TIB),
 	OPTION(max_manifest_size, OPTION_SIZE, 1, TIB),
+	{ "merge_operator", OPTION_MERGE, 0, 0, 0 },
 };
 
 #define N_OPTIONS (sizeof(option_defs) / sizeof(option_defs[0]))
@@ -95,6 +98,7 @@ static int set_codecs(struct cairn_options *o, const char *value)
 
 	if (strcmp(value, "default") == 0) {
 		set_default_codecs(o);
+		o->codec_set = true;
 		return CAIRN_OK;
 	}
 	for (size_t i = 0; i < sizeof(codecs) / sizeof(codecs[0]); i++) {
@@ -102,12 +106,50 @@ static int set_codecs(struct cairn_options *o, const char *value)
 			continue;
 		for (int l = 0; l < CAIRN_LEVELS; l++)
 			o->codec[l] = codecs[i].codec;
+		o->codec_set = true;
 		return CAIRN_OK;
 	}
 	return error_set(CAIRN_EINVAL,
 			 "option compression: \"%s\" is none of none, snappy, "
 			 "zstd, default",
 			 value);
+}
+
+/* ---------------------------------------------------------- merge operator */
+
+static void set_merge(struct cairn_options *o, struct merge_builtin *b,
+		      const struct cairn_merge_operator *op)
+{
+	merge_builtin_free(o->merge_builtin);
+	o->merge_builtin = b;
+	o->merge = op;
+}
+
+static int set_merge_by_name(struct cairn_options *o, const char *value)
+{
+	struct merge_builtin *b;
+	int err;
+
+	if (strcmp(value, "default") == 0) {
+		set_merge(o, NULL, NULL);
+		return CAIRN_OK;
+	}
+	err = merge_builtin_new(value, &b);
+	if (!err)
+		set_merge(o, b, &b->op);
+	if (err == CAIRN_NOT_FOUND)
+		err = error_set(CAIRN_EINVAL,
+				"option merge_operator: \"%s\" is none of "
+				"uint64add, stringappend, stringappendtest, "
+				"default",
+				value);
+	return err;
+}
+
+void cairn_options_set_merge_operator(struct cairn_options *o,
+				      const struct cairn_merge_operator *op)
+{
+	set_merge(o, NULL, op);
 }
 
 /* ------------------------------------------------------------------ values */
@@ -206,6 +248,7 @@ static int bad_value(const struct option_def *d, const char *value)
 	case OPTION_INT:
 	case OPTION_REAL:
 	case OPTION_CODEC:
+	case OPTION_MERGE:
 		break;
 	}
 	return error_set(CAIRN_EINVAL,
@@ -285,6 +328,8 @@ int cairn_options_set(struct cairn_options *o, const char *name,
 			return set_real(field, d, value);
 		case OPTION_CODEC:
 			return set_codecs(o, value);
+		case OPTION_MERGE:
+			return set_merge_by_name(o, value);
 		case OPTION_SIZE:
 		case OPTION_COUNT:
 		case OPTION_INT:
@@ -340,24 +385,64 @@ void options_init(struct cairn_options *o)
 	set_default_codecs(o);
 }
 
+/* Own what from owns; the pointers of to are still those of from. */
+static int copy_owned(const struct cairn_options *from,
+		      struct cairn_options *to)
+{
+	int err = CAIRN_OK;
+
+	to->lock_note = to->merge_unknown = to->prefix_unknown = NULL;
+	to->merge_builtin = NULL;
+	to->prefix_builtin = NULL;
+	if (from->lock_note)
+		err = cairn_options_set_lock_note(to, from->lock_note);
+	if (!err && from->merge_builtin) {
+		err = merge_builtin_clone(from->merge_builtin,
+					  &to->merge_builtin);
+		if (!err)
+			to->merge = &to->merge_builtin->op;
+	}
+	return err;
+}
+
 int options_copy(const struct cairn_options *from, struct cairn_options *to)
 {
-	char *note = NULL;
+	int err;
 
-	if (from->lock_note) {
-		note = strdup(from->lock_note);
-		if (!note)
-			return error_nomem();
-	}
+	/* Only the options of an open database have these. */
+	assert(!from->prefix_builtin && !from->merge_unknown &&
+	       !from->prefix_unknown);
 	*to = *from;
-	to->lock_note = note;
-	return CAIRN_OK;
+	err = copy_owned(from, to);
+	if (err)
+		options_fini(to);
+	return err;
 }
 
 void options_fini(struct cairn_options *o)
 {
+	merge_builtin_free(o->merge_builtin);
+	prefix_builtin_free(o->prefix_builtin);
+	free(o->merge_unknown);
+	free(o->prefix_unknown);
 	free(o->lock_note);
-	o->lock_note = NULL;
+	o->merge_builtin = NULL;
+	o->prefix_builtin = NULL;
+	o->merge_unknown = o->prefix_unknown = o->lock_note = NULL;
+}
+
+/* As cairn.h says, so that OPTIONS can be read again. */
+static int check_merge_name(const struct cairn_merge_operator *op)
+{
+	for (const char *p = op->name; *p; p++)
+		if (!isalnum((unsigned char)*p) && !strchr("._-:", *p))
+			return error_set(CAIRN_EINVAL,
+					 "merge operator \"%s\": a name has "
+					 "letters, digits and ._-: only",
+					 op->name);
+	if (!*op->name)
+		return error_set(CAIRN_EINVAL, "merge operator without a name");
+	return CAIRN_OK;
 }
 
 int options_check(const struct cairn_options *o)
@@ -368,6 +453,8 @@ int options_check(const struct cairn_options *o)
 				 "option l0_compaction_trigger (%u) is above "
 				 "l0_stop (%u)",
 				 o->l0_compaction_trigger, o->l0_stop);
+	if (o->merge)
+		return check_merge_name(o->merge);
 	return CAIRN_OK;
 }
 
@@ -455,6 +542,7 @@ void options_table_write(const struct cairn_options *o, int level,
 		.zstd_level = o->zstd_level,
 		.bloom_bits_per_key = o->bloom_bits_per_key,
 		.prefix = o->prefix,
+		.merge_operator = o->merge ? o->merge->name : NULL,
 		.bytes_per_sync = o->bytes_per_sync,
 	};
 }

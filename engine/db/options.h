@@ -4,6 +4,8 @@
 #define CAIRN_DB_OPTIONS_H
 
 #include "engine/compact/picker.h"
+#include "engine/kv/merge_builtin.h"
+#include "engine/kv/prefix_builtin.h"
 #include "engine/table/table_writer.h"
 
 struct cairn_options {
@@ -28,14 +30,24 @@ struct cairn_options {
 	unsigned l0_slowdown;
 	unsigned l0_stop;
 	enum table_codec codec[CAIRN_LEVELS];
+	bool codec_set; /* not by the defaults */
 	int zstd_level;
 	unsigned max_background_jobs;
 	uint64_t bytes_per_sync;
 	uint64_t max_manifest_size;
 	char *lock_note; /* owned; NULL: none */
 
+	/* Owned. An operator of cairn's own; then merge is in it. */
+	struct merge_builtin *merge_builtin;
+	/* What OPTIONS says of a merge operator, or prefix extractor, that is
+	 * not known here and not overridden; NULL: nothing. */
+	char *merge_unknown;
+	char *prefix_unknown;
+	struct prefix_builtin *prefix_builtin; /* as merge_builtin */
+
 	struct cairn_env *env; /* borrowed, as all below; NULL: the real one */
 	const struct cairn_prefix_extractor *prefix;
+	const struct cairn_merge_operator *merge; /* NULL: none */
 	const struct cairn_compaction_filter *filter;
 	struct cairn_listener listener;
 };

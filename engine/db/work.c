@@ -148,6 +148,26 @@ void work_post_tables(struct work *w, uint64_t job,
 	}
 }
 
+void work_post_unmerged(struct work *w, uint64_t job,
+			const struct job_result *r)
+{
+	char detail[128];
+	struct cairn_event e = {
+		.kind = CAIRN_EVENT_CORRUPTION,
+		.job = job,
+		.code = CAIRN_ECORRUPT,
+		.reason = "merge operator",
+		.detail = detail,
+	};
+
+	if (!r->keys_unmerged)
+		return;
+	snprintf(detail, sizeof(detail),
+		 "%llu keys have merge operands that the operator cannot apply",
+		 (unsigned long long)r->keys_unmerged);
+	events_post(w->db->events, &e);
+}
+
 /* -------------------------------------------------------------------- jobs */
 
 static void mark_inputs(struct job *j, uint64_t id)
@@ -215,6 +235,7 @@ void job_context(struct job *j, struct job_context *out)
 		.snapshots = (const uint64_t *)(const void *)j->snapshots.data,
 		.n_snapshots = j->snapshots.len / sizeof(uint64_t),
 		.newest_user_snapshot = j->newest_user_snapshot,
+		.merge = db->opts.merge,
 		.bytes_done = &j->bytes_done,
 	};
 }
@@ -325,6 +346,8 @@ static void post_compaction(struct work *w, const struct job *j,
 			work_post_tables(w, j->id, &r->edit);
 	}
 	events_post(w->db->events, &e);
+	if (end && !code)
+		work_post_unmerged(w, j->id, r);
 	if (end && code == CAIRN_ECORRUPT) {
 		e.kind = CAIRN_EVENT_CORRUPTION;
 		events_post(w->db->events, &e);

@@ -73,6 +73,8 @@ static void post_flush(struct work *w, struct flush *f, int code, bool end)
 			work_post_tables(w, f->job.id, &f->result.edit);
 	}
 	events_post(w->db->events, &e);
+	if (end && !code)
+		work_post_unmerged(w, f->job.id, &f->result);
 }
 
 /* The table, without mu. */

@@ -124,5 +124,8 @@ void *work_flush_thread(void *arg);
 /* Tables that an edit added. events_drain() later. */
 void work_post_tables(struct work *w, uint64_t job,
 		      const struct version_edit *edit);
+/* Keys whose merge operands a job had to leave as they are. */
+void work_post_unmerged(struct work *w, uint64_t job,
+			const struct job_result *r);
 
 #endif

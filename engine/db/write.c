@@ -45,6 +45,20 @@ static int check_writable(struct cairn_db *db)
 	return CAIRN_OK;
 }
 
+static int check_merge(const struct cairn_db *db)
+{
+	if (db->opts.merge)
+		return CAIRN_OK;
+	if (db->opts.merge_unknown)
+		return error_set(CAIRN_ENOTSUP,
+				 "%s: the store's merge operator %s is not "
+				 "known here",
+				 db->dir, db->opts.merge_unknown);
+	return error_set(CAIRN_ENOTSUP,
+			 "%s: no merge operator is set (option merge_operator)",
+			 db->dir);
+}
+
 static int check_batch(const struct commit_batch *b)
 {
 	if (b->sync && b->disable_wal)
@@ -99,7 +113,10 @@ int cairn_write(struct cairn_db *db, const struct cairn_write_options *o,
 		.len = batch->bytes.len,
 		.count = batch->count,
 	};
+	int err = batch->has_merge ? check_merge(db) : CAIRN_OK;
 
+	if (err)
+		return err;
 	set_options(&b, o);
 	return write_batch(db, &b);
 }
@@ -186,6 +203,21 @@ int cairn_delete_range(struct cairn_db *db, const struct cairn_write_options *o,
 	/* An empty range is never logged; batch.c has why. */
 	set_options(&nothing, o);
 	return write_batch(db, &nothing);
+}
+
+int cairn_merge(struct cairn_db *db, const struct cairn_write_options *o,
+		struct cairn_slice key, struct cairn_slice operand)
+{
+	int err = check_merge(db);
+
+	return err ? err : write_one(db, o, KIND_MERGE, key, &operand);
+}
+
+int cairn_single_delete(struct cairn_db *db,
+			const struct cairn_write_options *o,
+			struct cairn_slice key)
+{
+	return write_one(db, o, KIND_SINGLE_DELETE, key, NULL);
 }
 
 int cairn_wal_sync(struct cairn_db *db)

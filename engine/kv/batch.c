@@ -59,6 +59,7 @@ void cairn_batch_clear(struct cairn_batch *b)
 	memset(b->bytes.data, 0, BATCH_HEADER_LEN);
 	b->bytes.len = BATCH_HEADER_LEN;
 	b->count = 0;
+	b->has_merge = false;
 }
 
 static uint8_t *put_lp(uint8_t *p, struct cairn_slice s)
@@ -142,6 +143,20 @@ int cairn_batch_delete_range(struct cairn_batch *b, struct cairn_slice start,
 	if (err || slice_eq(start, end))
 		return err;
 	return batch_add(b, KIND_RANGE_DELETE, start, &end);
+}
+
+int cairn_batch_merge(struct cairn_batch *b, struct cairn_slice key,
+		      struct cairn_slice operand)
+{
+	int err = batch_add(b, KIND_MERGE, key, &operand);
+
+	b->has_merge |= !err;
+	return err;
+}
+
+int cairn_batch_single_delete(struct cairn_batch *b, struct cairn_slice key)
+{
+	return batch_add(b, KIND_SINGLE_DELETE, key, NULL);
 }
 
 uint32_t cairn_batch_count(const struct cairn_batch *b)

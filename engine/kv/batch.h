@@ -19,6 +19,7 @@
 struct cairn_batch {
 	struct buf bytes; /* header included, from creation on */
 	uint32_t count;   /* as in the header */
+	bool has_merge;   /* needs a merge operator */
 };
 
 /* Write the sequence number of the first operation into the header. */

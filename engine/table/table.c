@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "engine/base/error.h"
+#include "engine/kv/kind.h"
 #include "engine/table/filter.h"
 #include "engine/table/props_block.h"
 #include "engine/table/table_priv.h"
@@ -371,6 +372,9 @@ static int open_table(struct table *t)
 	read_window_fini(&tail);
 	if (err)
 		return err;
+	t->kinds = TABLE_KINDS;
+	if (table_foreign_merge(t))
+		t->kinds &= ~(1u << KIND_MERGE);
 	t->memory = memory_of(t);
 	return t->opts.verify_at_open ? table_verify(t) : CAIRN_OK;
 }
@@ -429,6 +433,29 @@ const struct table_props *table_props(const struct table *t)
 const struct range_dels *table_range_dels(const struct table *t)
 {
 	return t->range_dels;
+}
+
+const char *table_foreign_merge(const struct table *t)
+{
+	const char *theirs = t->props.merge_operator;
+	const char *ours = t->opts.merge_operator;
+
+	/* RocksDB keeps operands also where it was given no operator. */
+	if (!t->props.merges || !ours || !*theirs ||
+	    !strcmp(theirs, "nullptr") || !strcmp(theirs, ours))
+		return NULL;
+	return theirs;
+}
+
+int table_refuse_kind(const struct table *t, uint8_t kind)
+{
+	if (kind == KIND_MERGE)
+		return error_set(CAIRN_ENOTSUP,
+				 "%s: has merge operands of %s, while the "
+				 "merge operator is %s",
+				 t->path, t->props.merge_operator,
+				 t->opts.merge_operator);
+	return kind_refuse(kind, t->path);
 }
 
 size_t table_memory(const struct table *t)

@@ -30,6 +30,7 @@ struct table_stats {
 struct table_read_options {
 	struct block_cache *cache;                   /* NULL: none */
 	const struct cairn_prefix_extractor *prefix; /* NULL: none */
+	const char *merge_operator;                  /* its name, NULL: none */
 	struct table_stats *stats;                   /* NULL: not counted */
 	/* Read every block and verify it when the table is opened. */
 	bool verify_at_open;
@@ -60,6 +61,13 @@ const struct table_props *table_props(const struct table *t);
 /* The range tombstones, not cut to any bounds; NULL when there are none. They
  * live as long as the table. */
 const struct range_dels *table_range_dels(const struct table *t);
+
+/*
+ * The name of the merge operator that the table's operands are for, when it is
+ * not the one of the options; else NULL. Reading such an operand is
+ * CAIRN_ENOTSUP, but not for bulk scans. Lives as long as the table.
+ */
+const char *table_foreign_merge(const struct table *t);
 
 /*
  * The newest version of user_key with seqno <= snapshot. CAIRN_OK: *trailer is

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Point reads: the filter, the index, and one block. */
 #include "engine/base/error.h"
-#include "engine/kv/kind.h"
 #include "engine/table/table_priv.h"
 
 /* Keys up to this length are put together on the stack. */
@@ -102,8 +101,8 @@ static int get_in_block(struct table *t, const struct index *leaf, uint32_t i,
 		err = block_failure(&t->source, h, err);
 	else if (!err && !slice_eq(it.key.user_key, target->user_key))
 		err = CAIRN_NOT_FOUND;
-	else if (!err && !table_kind_known(ikey_kind(&it.key)))
-		err = kind_refuse(ikey_kind(&it.key), t->path);
+	else if (!err && !table_kind_among(ikey_kind(&it.key), t->kinds))
+		err = table_refuse_kind(t, ikey_kind(&it.key));
 	if (!err) {
 		*trailer = it.key.trailer;
 		value->value = it.value;

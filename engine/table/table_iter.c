@@ -28,6 +28,7 @@ struct table_iter {
 	struct iter base;
 	struct table *table;
 	enum table_scan scan;
+	uint32_t kinds; /* that it shows */
 
 	/* The place in the index; leaf NULL: nowhere. */
 	const struct index *leaf;
@@ -260,8 +261,8 @@ static void land(struct table_iter *it, int err)
 {
 	struct iter *b = &it->base;
 
-	if (!err && !table_kind_known(ikey_kind(&it->entry.key)))
-		err = kind_refuse(ikey_kind(&it->entry.key), it->table->path);
+	if (!err && !table_kind_among(ikey_kind(&it->entry.key), it->kinds))
+		err = table_refuse_kind(it->table, ikey_kind(&it->entry.key));
 	b->valid = err == CAIRN_OK;
 	b->status = err == CAIRN_NOT_FOUND ? CAIRN_OK : err;
 	if (!err) {
@@ -463,6 +464,8 @@ int table_iter_new(struct table *t, enum table_scan scan, struct iter **out)
 		.base.ops = &table_iter_ops,
 		.table = t,
 		.scan = scan,
+		/* Compactions do not read operands, they move them. */
+		.kinds = scan == TABLE_SCAN_BULK ? TABLE_KINDS : t->kinds,
 		.window_len = BULK_MIN,
 		.ahead = AHEAD_MIN,
 	};

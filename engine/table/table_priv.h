@@ -57,6 +57,7 @@ struct table {
 	uint64_t seqno_bits;           /* see struct block_iter */
 	struct range_dels *range_dels; /* NULL: none */
 	uint64_t n_range_dels;         /* entries of their block */
+	uint32_t kinds;                /* that readers are given */
 	size_t memory;
 };
 
@@ -100,14 +101,18 @@ MUST_CHECK int table_index_part(struct table *t, uint32_t i, bool fill,
 MUST_CHECK int table_filter_check(struct table *t, struct cairn_slice probe,
 				  const struct ikey *where, bool fill);
 
-/* Whether an entry of this kind can be given to readers. */
-static inline bool table_kind_known(uint8_t kind)
-{
-	const uint32_t known = 1u << KIND_DELETE | 1u << KIND_PUT |
-			       1u << KIND_MERGE | 1u << KIND_SINGLE_DELETE;
+/* The kinds of entries that can be given to readers, as bits. */
+#define TABLE_KINDS                                                            \
+	(1u << KIND_DELETE | 1u << KIND_PUT | 1u << KIND_MERGE |               \
+	 1u << KIND_SINGLE_DELETE)
 
-	return kind < 32 && known >> kind & 1;
+static inline bool table_kind_among(uint8_t kind, uint32_t kinds)
+{
+	return kind < 32 && kinds >> kind & 1;
 }
+
+/* The failure for an entry of a kind that is not among t->kinds. */
+int table_refuse_kind(const struct table *t, uint8_t kind);
 
 /*
  * Fetch what a seek reads of a block for certain, its struct and the arrays,

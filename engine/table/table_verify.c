@@ -53,7 +53,7 @@ static int check_entry(struct verifier *v, const struct block_iter *it)
 	    !bloom_may_contain(&t->filter.full->bloom, it->key.user_key))
 		return error_set(CAIRN_ECORRUPT,
 				 "the filter denies a key that is there");
-	if (!table_kind_known(ikey_kind(&it->key)))
+	if (!table_kind_among(ikey_kind(&it->key), TABLE_KINDS))
 		return kind_refuse(ikey_kind(&it->key), "entry");
 	err = check_external(v, &last, &it->key);
 	if (!err)

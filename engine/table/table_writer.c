@@ -76,7 +76,9 @@ static int init_props(struct table_writer *w)
 	if (!err)
 		err = set_name(&p->compression, codec_property(w->opts.codec));
 	if (!err)
-		err = set_name(&p->merge_operator, NO_NAME);
+		err = set_name(&p->merge_operator,
+			       w->opts.merge_operator ? w->opts.merge_operator
+						      : NO_NAME);
 	if (!err)
 		err = set_name(&p->prefix_extractor, px ? px->name : NO_NAME);
 	if (!err && w->filter.millibits)

@@ -25,6 +25,7 @@ struct table_write_options {
 	int zstd_level;
 	double bloom_bits_per_key;                   /* 0: no filter */
 	const struct cairn_prefix_extractor *prefix; /* NULL: none */
+	const char *merge_operator;                  /* its name, NULL: none */
 	uint64_t bytes_per_sync;                     /* 0: no writeback hints */
 	uint64_t creation_time; /* seconds since 1970, into the properties */
 	/*

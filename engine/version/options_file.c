@@ -11,6 +11,9 @@ void options_file_fini(struct options_file *o)
 	free(o->merge_operator);
 	free(o->prefix_extractor);
 	free(o->wal_dir);
+	free(o->compression);
+	free(o->compression_per_level);
+	free(o->bottommost_compression);
 	*o = (struct options_file){ 0 };
 }
 
@@ -136,12 +139,42 @@ static int set_string(char **field, struct cairn_slice value)
 	return CAIRN_OK;
 }
 
+/* The field for a setting; NULL: it is not wanted. */
+static char **field_of(const struct parser *p, struct cairn_slice key)
+{
+	struct options_file *o = p->out;
+	const struct {
+		enum section section;
+		const char *key;
+		char **field;
+	} wanted[] = {
+		{ SECTION_DB, "wal_dir", &o->wal_dir },
+		{ SECTION_DEFAULT_FAMILY, "comparator", &o->comparator },
+		{ SECTION_DEFAULT_FAMILY, "merge_operator",
+		  &o->merge_operator },
+		{ SECTION_DEFAULT_FAMILY, "prefix_extractor",
+		  &o->prefix_extractor },
+		{ SECTION_DEFAULT_FAMILY, "compression", &o->compression },
+		{ SECTION_DEFAULT_FAMILY, "compression_per_level",
+		  &o->compression_per_level },
+		{ SECTION_DEFAULT_FAMILY, "bottommost_compression",
+		  &o->bottommost_compression },
+	};
+
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
+		if (wanted[i].section == p->section &&
+		    is_str(key, wanted[i].key))
+			return wanted[i].field;
+	return NULL;
+}
+
 static int parse_setting(struct parser *p, struct cairn_slice line)
 {
 	const uint8_t *eq = memchr(line.data, '=', line.len);
 	struct cairn_slice key, value;
+	char **field;
 	size_t at;
-	int err = CAIRN_OK;
+	int err;
 
 	if (!eq)
 		return bad_line(p, "neither a section nor a setting");
@@ -150,26 +183,13 @@ static int parse_setting(struct parser *p, struct cairn_slice line)
 	value = trim(slice_of(eq + 1, line.len - at - 1));
 	if (!key.len)
 		return bad_line(p, "a setting without a name");
-	switch (p->section) {
-	case SECTION_DB:
-		if (is_str(key, "wal_dir")) {
-			err = set_string(&p->out->wal_dir, value);
-			if (!err && p->out->wal_dir)
-				unescape(p->out->wal_dir);
-		}
-		return err;
-	case SECTION_DEFAULT_FAMILY:
-		if (is_str(key, "comparator"))
-			return set_string(&p->out->comparator, value);
-		if (is_str(key, "merge_operator"))
-			return set_string(&p->out->merge_operator, value);
-		if (is_str(key, "prefix_extractor"))
-			return set_string(&p->out->prefix_extractor, value);
+	field = field_of(p, key);
+	if (!field)
 		return CAIRN_OK;
-	case SECTION_OTHER:
-		return CAIRN_OK;
-	}
-	return CAIRN_OK;
+	err = set_string(field, value);
+	if (!err && field == &p->out->wal_dir && *field)
+		unescape(*field);
+	return err;
 }
 
 static int parse_line(struct parser *p, struct cairn_slice line)
@@ -272,6 +292,12 @@ static int format_family(const struct options_file_settings *s, struct buf *out)
 		(unsigned long long)s->base_level_size, s->level_multiplier,
 		(unsigned long long)s->target_file_size);
 
+	if (!err && s->merge_operator)
+		err = buf_printf(out, "  merge_operator=%s\n",
+				 s->merge_operator);
+	if (!err && s->prefix_extractor)
+		err = buf_printf(out, "  prefix_extractor=%s\n",
+				 s->prefix_extractor);
 	return err ? err : format_compression(s, out);
 }
 

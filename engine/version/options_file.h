@@ -15,6 +15,9 @@ struct options_file {
 	char *merge_operator; /* as written, e.g. with {id=...} */
 	char *prefix_extractor;
 	char *wal_dir;
+	char *compression;           /* kSnappyCompression, ... */
+	char *compression_per_level; /* with ':' between the levels */
+	char *bottommost_compression;
 	bool foreign; /* no [DBOptions]: not RocksDB's, treated as absent */
 };
 void options_file_fini(struct options_file *o);
@@ -34,6 +37,9 @@ struct options_file_settings {
 	double bloom_bits_per_key;
 	/* kNoCompression, kSnappyCompression, kZSTD per level */
 	const char *compression[CAIRN_LEVELS];
+	/* As they are to stand there, NULL: none. */
+	const char *merge_operator;
+	const char *prefix_extractor;
 };
 MUST_CHECK int options_file_format(const struct options_file_settings *s,
 				   struct buf *out);

@@ -115,27 +115,125 @@ static const struct {
 	  "",
 	  false,
 	  "a#9p9" },
-	{ "a deletion under a put of its stripe goes in any case",
-	  "a#9p9 a#5d",
+	{ "a deletion right under a put lives on over what may be below",
+	  "a#9p9 a#5d a#4p4 b#9p9 b#5d b#4p4",
+	  { 9 },
+	  0,
+	  "a",
+	  false,
+	  "a#9p9 a#5d b#9p9" },
+	{ "a deletion further down in its stripe goes",
+	  "a#9p9 a#7p7 a#5d a#4p4",
 	  { 9 },
 	  0,
 	  "a",
 	  false,
 	  "a#9p9" },
-	{ "a single deletion is kept as a deletion is",
+	{ "of deletions on top of one another the newest lives on",
+	  "a#9p9 a#7d a#5s a#4d",
+	  { 9 },
+	  0,
+	  "a",
+	  false,
+	  "a#9p9 a#7d" },
+	{ "a deletion under a put above an older stripe lives on",
+	  "a#9p9 a#7d a#5p5",
+	  { 5, 9 },
+	  5,
+	  "",
+	  false,
+	  "a#9p9 a#7d a#5p5" },
+	{ "a single deletion and its put vanish together",
 	  "a#9s a#5p5 b#8s b#4p4",
 	  { 9 },
 	  0,
 	  "a",
 	  false,
-	  "a#9s" },
-	{ "a single deletion and a put never vanish together",
-	  "a#9s a#5p5 a#2p2",
+	  "" },
+	{ "they vanish from above the deletion that was under the put",
+	  "a#9s a#5p5 a#4d",
+	  { 9 },
+	  0,
+	  "a",
+	  false,
+	  "a#4d" },
+	{ "they vanish from under a put",
+	  "a#9p9 a#7s a#5p5 a#4d a#3p3",
+	  { 9 },
+	  0,
+	  "a",
+	  false,
+	  "a#9p9 a#4d" },
+	{ "a single deletion of a put that a snapshot sees lives on",
+	  "a#9s a#5p5",
+	  { 5, 9 },
+	  5,
+	  "a",
+	  false,
+	  "a#9s a#5p5" },
+	{ "both vanish where no snapshot is between them",
+	  "a#9p9 a#4s a#3p3",
+	  { 5, 9 },
+	  5,
+	  "a",
+	  false,
+	  "a#9p9" },
+	{ "a single deletion with nothing under it lives on",
+	  "a#9s",
 	  { 9 },
 	  0,
 	  "a",
 	  false,
 	  "a#9s" },
+	{ "a single deletion with nothing anywhere goes",
+	  "a#9s b#8s",
+	  { 9 },
+	  0,
+	  "b",
+	  false,
+	  "b#8s" },
+	{ "a single deletion on another does nothing",
+	  "a#9s a#8s a#5p5",
+	  { 9 },
+	  0,
+	  "a",
+	  false,
+	  "" },
+	{ "a single deletion on a deletion does nothing",
+	  "a#9s a#8d a#5p5",
+	  { 9 },
+	  0,
+	  "a",
+	  false,
+	  "a#8d" },
+	{ "a single deletion of two puts is a deletion",
+	  "a#9s a#5p5 a#2p2 b#9s b#5p5 b#2p2",
+	  { 9 },
+	  0,
+	  "a",
+	  false,
+	  "a#9d" },
+	{ "a single deletion of two puts in two stripes is a deletion",
+	  "a#9s a#5p5 a#2p2",
+	  { 2, 9 },
+	  2,
+	  "a",
+	  false,
+	  "a#9d a#2p2" },
+	{ "a single deletion of an operand is a deletion",
+	  "a#9s a#8m1 a#5p5",
+	  { 9 },
+	  0,
+	  "a",
+	  false,
+	  "a#9d" },
+	{ "unpublished single deletions live on",
+	  "a#9s a#8p8 a#5p5",
+	  { 5 },
+	  0,
+	  "a",
+	  false,
+	  "a#9s a#8p8 a#5p5" },
 	{ "puts that all see are zeroed at the bottom",
 	  "a#9p9 b#3p3",
 	  { 9 },
@@ -247,6 +345,231 @@ START_TEST(of_the_entries_read_the_right_ones_live_on)
 	ck_assert_msg(slice_eq(buf_slice(&out), slice_str(cases[_i].want)),
 		      "%s: got \"%.*s\", want \"%s\"", cases[_i].name,
 		      (int)out.len, (const char *)out.data, cases[_i].want);
+	iter_close(in);
+	buf_fini(&out);
+	vector_fini(&v);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- merging */
+
+/* Joins with commas; cannot bear an operand of "!". */
+static int join(void *ctx, struct cairn_slice key,
+		const struct cairn_slice *existing,
+		const struct cairn_slice *operands, size_t n,
+		struct cairn_merge_result *out)
+{
+	int err = CAIRN_OK;
+
+	(void)ctx;
+	(void)key;
+	if (existing)
+		err = cairn_merge_append(out, existing->data, existing->len);
+	for (size_t i = 0; i < n && !err; i++) {
+		if (slice_eq(operands[i], slice_str("!")))
+			return CAIRN_EINVAL;
+		if (existing || i)
+			err = cairn_merge_append(out, ",", 1);
+		if (!err)
+			err = cairn_merge_append(out, operands[i].data,
+						 operands[i].len);
+	}
+	return err;
+}
+
+static int join_partially(void *ctx, struct cairn_slice key,
+			  const struct cairn_slice *operands, size_t n,
+			  struct cairn_merge_result *out)
+{
+	return join(ctx, key, NULL, operands, n, out);
+}
+
+static const struct cairn_merge_operator joining = {
+	.name = "join", .full = join, .partial = join_partially
+};
+static const struct cairn_merge_operator full_only = { .name = "full",
+						       .full = join };
+
+static const struct {
+	const char *name;
+	const char *in;
+	uint64_t snapshots[4]; /* ended by a 0 */
+	const char *below;
+	bool zero;
+	const struct cairn_merge_operator *op;
+	const char *want;
+	uint64_t n_unmerged;
+} merge_cases[] = {
+	{ "operands on a put become a put",
+	  "a#9m3 a#8m2 a#5p1 a#4p0 b#3p3",
+	  { 9 },
+	  "a",
+	  false,
+	  &joining,
+	  "a#9p1,2,3 b#3p3",
+	  0 },
+	{ "operands on a deletion become a put above it",
+	  "a#9m3 a#8m2 a#5d a#4p0 b#9m3 b#5s b#4p0 c#9m3 c#5d",
+	  { 9 },
+	  "ab",
+	  false,
+	  &joining,
+	  "a#9p2,3 a#5d b#9p3 c#9p3",
+	  0 },
+	{ "operands on nothing become a put",
+	  "a#9m3 a#8m2 b#7m1",
+	  { 9 },
+	  "b",
+	  false,
+	  &joining,
+	  "a#9p2,3 b#7m1",
+	  0 },
+	{ "operands on what may be below become one operand",
+	  "a#9m3 a#8m2 a#7m1",
+	  { 9 },
+	  "a",
+	  false,
+	  &joining,
+	  "a#9m1,2,3",
+	  0 },
+	{ "a merged put that all see is zeroed at the bottom",
+	  "a#9m3 a#8m2 a#5p1 b#8m3",
+	  { 9 },
+	  "",
+	  true,
+	  &joining,
+	  "a#0p1,2,3 b#0p3",
+	  0 },
+	{ "operands stay in their stripe",
+	  "a#9m4 a#8m3 a#5m2 a#4m1 a#3p0",
+	  { 5, 9 },
+	  "a",
+	  false,
+	  &joining,
+	  "a#9m3,4 a#5p0,1,2",
+	  0 },
+	{ "operands on the put of an older stripe stay operands",
+	  "a#9m4 a#8m3 a#5p0",
+	  { 5, 9 },
+	  "",
+	  false,
+	  &joining,
+	  "a#9m3,4 a#5p0",
+	  0 },
+	{ "operands of a younger stripe with nothing under them become a put",
+	  "a#9m4 a#8m3 a#5p0 b#9m4 b#8m3",
+	  { 5, 9 },
+	  "",
+	  true,
+	  &joining,
+	  "a#9m3,4 a#0p0 b#9p3,4",
+	  0 },
+	{ "unpublished operands are not touched",
+	  "a#9m4 a#8m3 a#6m2 a#5p1",
+	  { 7 },
+	  "",
+	  false,
+	  &joining,
+	  "a#9m4 a#8m3 a#6p1,2",
+	  0 },
+	{ "operands under a put go",
+	  "a#9p9 a#8m2 a#7d a#5p1",
+	  { 9 },
+	  "a",
+	  false,
+	  &joining,
+	  "a#9p9",
+	  0 },
+	{ "an operator that only merges fully leaves operands apart",
+	  "a#9m3 a#8m2 a#7m1 b#9m2 b#8p1",
+	  { 9 },
+	  "ab",
+	  false,
+	  &full_only,
+	  "a#9m3 a#8m2 a#7m1 b#9p1,2",
+	  0 },
+	{ "operands that cannot be applied stay, and what is under them",
+	  "a#9m3 a#8m! a#5p1 a#4p0 b#9m! b#8d b#7p7 c#9m! d#9p9",
+	  { 9 },
+	  "ab",
+	  false,
+	  &joining,
+	  "a#9m3 a#8m! a#5p1 b#9m! b#8d c#9m! d#9p9",
+	  3 },
+	{ "operands that cannot be joined stay",
+	  "a#9m3 a#8m! a#7m1 a#4d",
+	  { 4, 9 },
+	  "a",
+	  false,
+	  &joining,
+	  "a#9m3 a#8m! a#7m1 a#4d",
+	  0 },
+	{ "an operand twice is an operand",
+	  "a#9m3 a#9m3 a#8m2 a#8m2 a#8m2 a#5p1 a#5p1",
+	  { 9 },
+	  "a",
+	  false,
+	  &joining,
+	  "a#9p1,2,3",
+	  0 },
+	{ "operands of no bytes are operands",
+	  "a#9m a#8m a#5p b#9m b#8m",
+	  { 9 },
+	  "",
+	  false,
+	  &joining,
+	  "a#9p,, b#9p,",
+	  0 },
+	{ "the operands of the last key are merged",
+	  "a#9p9 b#9m3 b#8m2",
+	  { 9 },
+	  "b",
+	  false,
+	  &joining,
+	  "a#9p9 b#9m2,3",
+	  0 },
+	{ "a single deletion on operands is a deletion",
+	  "a#9s a#8m2 a#7m1 a#5p0",
+	  { 9 },
+	  "a",
+	  false,
+	  &joining,
+	  "a#9d",
+	  0 },
+	{ "an unknown kind under operands is corruption",
+	  "a#9m3 a#8?",
+	  { 9 },
+	  "a",
+	  false,
+	  &joining,
+	  "a#9m3 corruption",
+	  0 },
+};
+
+START_TEST(operands_become_what_they_mean)
+{
+	struct vector v = { 0 };
+	struct merge_loop_options opts = {
+		.snapshots = merge_cases[_i].snapshots,
+		.exists_below = below,
+		.exists_ctx = (void *)(uintptr_t)merge_cases[_i].below,
+		.zero_seqnos = merge_cases[_i].zero,
+		.merge = merge_cases[_i].op,
+	};
+	struct merge_loop counts;
+	struct buf out = { 0 };
+	struct iter *in;
+
+	while (merge_cases[_i].snapshots[opts.n_snapshots])
+		opts.n_snapshots++;
+	vector_parse(&v, merge_cases[_i].in);
+	in = vector_iter_new(&v);
+	run(in, &opts, &out, &counts);
+	ck_assert_msg(
+		slice_eq(buf_slice(&out), slice_str(merge_cases[_i].want)),
+		"%s: got \"%.*s\", want \"%s\"", merge_cases[_i].name,
+		(int)out.len, (const char *)out.data, merge_cases[_i].want);
+	ck_assert_uint_eq(counts.n_unmerged, merge_cases[_i].n_unmerged);
 	iter_close(in);
 	buf_fini(&out);
 	vector_fini(&v);
@@ -384,7 +707,7 @@ static const struct {
 	  "b=3 ",
 	  "a#9d b#3p3" },
 	{ "what is dropped takes older versions of its stripe along",
-	  "a#9p9 a#8d a#7p7 a#6p6",
+	  "a#9p9 a#7p7 a#7d a#6p6",
 	  { 9 },
 	  0,
 	  false,
@@ -425,6 +748,13 @@ static const struct {
 	  true,
 	  "",
 	  "a#0p0" },
+	{ "a deletion under what is dropped stays",
+	  "a#9p9 a#5d a#4p4",
+	  { 9 },
+	  0,
+	  false,
+	  "a=9 ",
+	  "a#5d" },
 	{ "merge operands are not",
 	  "a#9m9 a#5p5",
 	  { 9 },
@@ -472,6 +802,44 @@ START_TEST(the_filter_is_offered_what_it_may_drop)
 }
 END_TEST
 
+START_TEST(the_filter_is_offered_what_operands_became)
+{
+	static const uint64_t snapshots[] = { 4, 20 };
+	struct drops d = { .letters = "a" };
+	struct cairn_compaction_filter f = { .name = "test", .drop = drop };
+	struct merge_loop_options opts = {
+		.snapshots = snapshots,
+		.n_snapshots = 2,
+		.newest_user_snapshot = 4,
+		.exists_below = below,
+		.exists_ctx = (void *)(uintptr_t) "bc",
+		.merge = &joining,
+		.filter = &f,
+		.filter_job = &d,
+	};
+	struct vector v = { 0 };
+	struct merge_loop counts;
+	struct buf out = { 0 };
+	struct iter *in;
+
+	vector_parse(&v, "a#9m2 a#5p1 a#3p0 aa#9m2 aa#8m1 b#9m3 b#8p2 "
+			 "c#9m2 c#8m1 d#4m2 d#3p1");
+	in = vector_iter_new(&v);
+	run(in, &opts, &out, &counts);
+	ck_assert_msg(slice_eq(buf_slice(&out),
+			       slice_str("a#3p0 b#9p2,3 c#9m1,2 d#4p1,2")),
+		      "got \"%.*s\"", (int)out.len, (const char *)out.data);
+	ck_assert_msg(
+		slice_eq(buf_slice(&d.asked), slice_str("a=1,2 aa=1,2 b=2,3 ")),
+		"asked \"%.*s\"", (int)d.asked.len, (const char *)d.asked.data);
+	ck_assert_uint_eq(counts.n_dropped, v.n - 4);
+	iter_close(in);
+	buf_fini(&d.asked);
+	buf_fini(&out);
+	vector_fini(&v);
+}
+END_TEST
+
 /* -------------------------------------------------------------- failures */
 
 START_TEST(a_failing_input_is_not_the_end_of_it)
@@ -482,18 +850,20 @@ START_TEST(a_failing_input_is_not_the_end_of_it)
 		.n_snapshots = 1,
 		.exists_below = below,
 		.exists_ctx = (void *)(uintptr_t) "",
+		.merge = &joining,
 	};
 	struct vector v = { 0 };
 	struct merge_loop l;
 	struct iter *in;
 
 	/* The deletions are passed over inside one call. */
-	vector_parse(&v, "a#9p b#9d c#9d d#9p d#8p");
+	vector_parse(&v, "a#9p b#9d c#9d d#9p d#8p e#9s e#8p f#9m f#8m f#7p");
 	in = vector_iter_new(&v);
 	vector_iter_fail_at(in, (size_t)_i, CAIRN_EIO);
 	merge_loop_init(&l, in, &opts);
 	for (merge_loop_first(&l); l.valid; merge_loop_next(&l))
-		;
+		/* Nothing is made of operands of which some are missing. */
+		ck_assert_uint_ne(l.key.user_key.data[0], 'f');
 	ck_assert_int_eq(l.status, CAIRN_EIO);
 	ck_assert_uint_eq(l.n_in, (uint64_t)_i);
 	merge_loop_fini(&l);
@@ -620,6 +990,153 @@ START_TEST(no_reader_sees_a_difference)
 }
 END_TEST
 
+/*
+ * The value of key at seqno with everything applied; false: there is none. What
+ * is below the entries, for keys of which something is, is a put of "below".
+ */
+static bool value_at(const struct vector *v, struct cairn_slice key,
+		     uint64_t seqno, bool has_below, struct buf *value)
+{
+	bool there = has_below;
+
+	ck_assert_int_eq(buf_set(value, slice_str("below")), CAIRN_OK);
+	/* Of a key the newest comes first. */
+	for (size_t i = v->n; i-- > 0;) {
+		const struct vector_entry *e = &v->entries[i];
+
+		if (!slice_eq(e->key.user_key, key) ||
+		    ikey_seqno(&e->key) > seqno)
+			continue;
+		switch (ikey_kind(&e->key)) {
+		case KIND_MERGE:
+			if (there)
+				ck_assert_int_eq(buf_append(value, ",", 1),
+						 CAIRN_OK);
+			else
+				buf_clear(value);
+			ck_assert_int_eq(
+				buf_append(value, e->value.data, e->value.len),
+				CAIRN_OK);
+			there = true;
+			break;
+		case KIND_PUT:
+			ck_assert_int_eq(buf_set(value, e->value), CAIRN_OK);
+			there = true;
+			break;
+		default:
+			there = false;
+			break;
+		}
+	}
+	return there;
+}
+
+/* One change of a key, such that it keeps what single deletions ask for. */
+static uint8_t next_kind(struct rng *r, unsigned *puts)
+{
+	switch (rng_below(r, 6)) {
+	case 0:
+	case 1:
+		++*puts;
+		return KIND_PUT;
+	case 2:
+		*puts = 0;
+		return KIND_DELETE;
+	case 3:
+		if (*puts > 1) {
+			*puts = 0;
+			return KIND_DELETE;
+		}
+		*puts = 0;
+		return KIND_SINGLE_DELETE;
+	default:
+		*puts = 2; /* not to be deleted singly */
+		return KIND_MERGE;
+	}
+}
+
+START_TEST(no_reader_sees_that_operands_were_merged)
+{
+	static const char *const keys[] = { "a", "b", "c", "d", "e" };
+	const char *letters = _i % 2 ? "ace" : "";
+	struct vector v = { 0 }, after = { 0 };
+	struct merge_loop_options opts = {
+		.exists_below = below,
+		.exists_ctx = (void *)(uintptr_t)letters,
+		.zero_seqnos = _i % 3 == 0,
+		.merge = _i % 5 == 4   ? NULL
+			 : _i % 5 == 3 ? &full_only
+				       : &joining,
+	};
+	struct buf was = { 0 }, is = { 0 };
+	unsigned puts[N(keys)];
+	uint64_t snapshots[8];
+	struct merge_loop l;
+	struct iter *in;
+	struct rng r;
+
+	rng_init(&r, 1234 + (uint64_t)_i);
+	for (size_t k = 0; k < N(keys); k++)
+		puts[k] = strchr(letters, *keys[k]) && *letters;
+	for (uint64_t seqno = 1; seqno <= 60; seqno++) {
+		size_t k = (size_t)rng_below(&r, N(keys));
+		uint8_t kind = next_kind(&r, &puts[k]);
+		char text[8];
+
+		snprintf(text, sizeof(text), "%d", (int)seqno);
+		vector_add(&v, slice_str(keys[k]), seqno, kind,
+			   slice_str(kind == KIND_PUT || kind == KIND_MERGE
+					     ? text
+					     : ""));
+	}
+	vector_sort(&v);
+	for (uint64_t s = rng_below(&r, 20); s < 50 && opts.n_snapshots < 7;
+	     s += 1 + rng_below(&r, 20))
+		snapshots[opts.n_snapshots++] = s;
+	opts.newest_user_snapshot =
+		opts.n_snapshots ? snapshots[opts.n_snapshots - 1] : 0;
+	snapshots[opts.n_snapshots++] = 50 + rng_below(&r, 11);
+	opts.snapshots = snapshots;
+
+	in = vector_iter_new(&v);
+	merge_loop_init(&l, in, &opts);
+	for (merge_loop_first(&l); l.valid; merge_loop_next(&l))
+		vector_add(&after, l.key.user_key, ikey_seqno(&l.key),
+			   ikey_kind(&l.key), l.value);
+	ck_assert_int_eq(l.status, CAIRN_OK);
+	ck_assert_uint_eq(l.n_in, v.n);
+	ck_assert_uint_eq(l.n_dropped, v.n - after.n);
+
+	for (size_t k = 0; k < N(keys); k++) {
+		bool has_below = *letters && strchr(letters, *keys[k]);
+
+		for (size_t i = 0; i < opts.n_snapshots + 11; i++) {
+			uint64_t at =
+				i < opts.n_snapshots
+					? snapshots[i]
+					: snapshots[opts.n_snapshots - 1] + i -
+						  opts.n_snapshots;
+			bool had = value_at(&v, slice_str(keys[k]), at,
+					    has_below, &was);
+			bool has = value_at(&after, slice_str(keys[k]), at,
+					    has_below, &is);
+
+			ck_assert_msg(had == has, "key %s at %llu, seed %d",
+				      keys[k], (unsigned long long)at, _i);
+			if (had)
+				ck_assert(slice_eq(buf_slice(&was),
+						   buf_slice(&is)));
+		}
+	}
+	merge_loop_fini(&l);
+	iter_close(in);
+	buf_fini(&was);
+	buf_fini(&is);
+	vector_fini(&after);
+	vector_fini(&v);
+}
+END_TEST
+
 static Suite *merge_loop_suite(void)
 {
 	Suite *s = suite_create("merge_loop");
@@ -628,22 +1145,27 @@ static Suite *merge_loop_suite(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, of_the_entries_read_the_right_ones_live_on, 0,
 			    (int)N(cases));
+	tcase_add_loop_test(tc, operands_become_what_they_mean, 0,
+			    (int)N(merge_cases));
 	tcase_add_test(tc, new_key_tells_where_a_table_may_end);
 	tcase_add_test(tc, the_counters_tell_what_was_read_dropped_and_pinned);
 	tcase_add_loop_test(tc, no_reader_sees_a_difference, 0, 300);
+	tcase_add_loop_test(tc, no_reader_sees_that_operands_were_merged, 0,
+			    300);
 	suite_add_tcase(s, tc);
 
 	tc = tcase_create("filter");
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, the_filter_is_offered_what_it_may_drop, 0,
 			    (int)N(filter_cases));
+	tcase_add_test(tc, the_filter_is_offered_what_operands_became);
 	suite_add_tcase(s, tc);
 
 	tc = tcase_create("failures");
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, keys_out_of_order_are_corruption, 0,
 			    (int)N(disorders));
-	tcase_add_loop_test(tc, a_failing_input_is_not_the_end_of_it, 0, 6);
+	tcase_add_loop_test(tc, a_failing_input_is_not_the_end_of_it, 0, 10);
 	tcase_add_test(tc, a_job_is_cancelled_amid_entries_that_do_not_live_on);
 	suite_add_tcase(s, tc);
 	return s;
