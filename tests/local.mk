@@ -277,7 +277,9 @@ compat_tests = \
 	tests/compat/test_external \
 	tests/compat/test_live \
 	tests/compat/test_range_del \
-	tests/compat/test_rocksdb
+	tests/compat/test_rocksdb \
+	tests/compat/test_rocksdb_merge \
+	tests/compat/test_rocksdb_options
 check_PROGRAMS += $(compat_tests)
 TESTS += $(compat_tests)
 tests_compat_test_external_CFLAGS = $(unit_cflags)
@@ -288,6 +290,10 @@ tests_compat_test_range_del_CFLAGS = $(unit_cflags)
 tests_compat_test_range_del_LDADD = $(unit_ldadd) -lrocksdb
 tests_compat_test_rocksdb_CFLAGS = $(unit_cflags)
 tests_compat_test_rocksdb_LDADD = $(unit_ldadd) -lrocksdb
+tests_compat_test_rocksdb_merge_CFLAGS = $(unit_cflags)
+tests_compat_test_rocksdb_merge_LDADD = $(unit_ldadd) -lrocksdb
+tests_compat_test_rocksdb_options_CFLAGS = $(unit_cflags)
+tests_compat_test_rocksdb_options_LDADD = $(unit_ldadd) -lrocksdb
 TESTS += tests/compat/mount_ldb_test.sh
 TESTS += tests/compat/plain_ldb_test.sh
 check_PROGRAMS += tests/compat/rocksdb_touch
