@@ -53,6 +53,7 @@ unit_tests = \
 	tests/engine/kv/test_batch \
 	tests/engine/kv/test_ikey \
 	tests/engine/kv/test_kind \
+	tests/engine/kv/test_merge_builtin \
 	tests/engine/kv/test_merging_iter \
 	tests/engine/kv/test_range_del \
 	tests/engine/mem/test_memtable \
@@ -174,6 +175,8 @@ tests_engine_kv_test_ikey_CFLAGS = $(unit_cflags)
 tests_engine_kv_test_ikey_LDADD = $(unit_ldadd)
 tests_engine_kv_test_kind_CFLAGS = $(unit_cflags)
 tests_engine_kv_test_kind_LDADD = $(unit_ldadd)
+tests_engine_kv_test_merge_builtin_CFLAGS = $(unit_cflags)
+tests_engine_kv_test_merge_builtin_LDADD = $(unit_ldadd)
 tests_engine_kv_test_merging_iter_CFLAGS = $(unit_cflags)
 tests_engine_kv_test_merging_iter_LDADD = $(unit_ldadd)
 tests_engine_kv_test_range_del_CFLAGS = $(unit_cflags)

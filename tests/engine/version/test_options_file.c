@@ -171,6 +171,29 @@ static bool has_line(const struct buf *b, const char *line)
 	return memmem(b->data, b->len, line, strlen(line)) != NULL;
 }
 
+START_TEST(what_belongs_to_the_store_is_written_and_read)
+{
+	struct options_file_settings s = settings;
+	struct options_file o = { 0 };
+	struct buf b = { 0 };
+
+	s.merge_operator = "{id=StringAppendOperator;delimiter=\\#;}";
+	s.prefix_extractor = "rocksdb.FixedPrefix.4";
+	ck_assert_int_eq(options_file_format(&s, &b), CAIRN_OK);
+	ck_assert_int_eq(options_file_parse(buf_slice(&b), "o", &o), CAIRN_OK);
+	ck_assert_str_eq(o.merge_operator, s.merge_operator);
+	ck_assert_str_eq(o.prefix_extractor, s.prefix_extractor);
+	ck_assert_str_eq(o.compression, "kSnappyCompression");
+	ck_assert_str_eq(o.bottommost_compression, "kZSTD");
+	ck_assert_str_eq(o.compression_per_level,
+			 "kSnappyCompression:kSnappyCompression:"
+			 "kSnappyCompression:kSnappyCompression:"
+			 "kSnappyCompression:kZSTD:kZSTD");
+	options_file_fini(&o);
+	buf_fini(&b);
+}
+END_TEST
+
 START_TEST(rocksdb_is_told_what_keeps_the_shape_of_the_tree)
 {
 	struct options_file_settings s = settings;
@@ -261,6 +284,7 @@ int main(void)
 	tcase_add_test(tc, a_file_that_is_not_of_rocksdb_is_as_good_as_absent);
 	tcase_add_test(tc, a_byte_that_is_not_text_is_refused);
 	tcase_add_test(tc, what_is_written_can_be_read);
+	tcase_add_test(tc, what_belongs_to_the_store_is_written_and_read);
 	tcase_add_test(tc, rocksdb_is_told_what_keeps_the_shape_of_the_tree);
 	tcase_add_test(tc, every_truncation_and_changed_byte_is_survived);
 	tcase_add_test(tc, rocksdbs_own_file_is_read);
