@@ -13,6 +13,7 @@ libcairnfs_la_SOURCES = \
 	fs/cmd/cmd_keyset.h \
 	fs/cmd/cmd_load.c \
 	fs/cmd/cmd_ls.c \
+	fs/cmd/cmd_merge.c \
 	fs/cmd/cmd_opt.c \
 	fs/cmd/cmd_put.c \
 	fs/cmd/cmd_range.c \

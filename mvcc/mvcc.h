@@ -315,6 +315,10 @@ int mvcc_txn_put_object(struct mvcc_txn *t, struct cairn_slice key,
  * with CAIRN_NOT_FOUND when the key does not exist. */
 int mvcc_txn_set_attrs(struct mvcc_txn *t, struct cairn_slice key,
 		       const struct mvcc_attrs *attrs);
+/* Merge operand into the value by the store's merge operator, as cairn_merge()
+ * does. Plain stores only. */
+int mvcc_txn_merge(struct mvcc_txn *t, struct cairn_slice key,
+		   struct cairn_slice operand);
 /* Deleting what does not exist is no change and no error. */
 int mvcc_txn_delete(struct mvcc_txn *t, struct cairn_slice key);
 /*

@@ -370,6 +370,15 @@ static int emit_put(struct plain_commit *p, const struct op *op)
 	return put_file(p, op->key, row.value, time_ns);
 }
 
+static int emit_merge(struct plain_commit *p, const struct op *op)
+{
+	int err = cairn_batch_merge(p->c->batch, op->key, op->value);
+
+	if (!err)
+		err = end_dirs(p, op->key);
+	return err ? err : note(p->c, op->key, false, p->c->time_ns);
+}
+
 static int emit_delete(struct plain_commit *p, const struct op *op)
 {
 	struct thing t = { 0 };
@@ -422,6 +431,8 @@ static int emit(struct plain_commit *p, const struct op *op)
 	switch (op->kind) {
 	case OP_PUT:
 		return emit_put(p, op);
+	case OP_MERGE:
+		return emit_merge(p, op);
 	case OP_DELETE:
 		return emit_delete(p, op);
 	case OP_MOVE:
@@ -557,7 +568,7 @@ static int prepare(const struct mvcc_txn *t)
 		const struct op *op = &t->ops[i];
 		struct cairn_pinned v = { 0 };
 
-		if (op->kind == OP_PUT)
+		if (op->kind == OP_PUT || op->kind == OP_MERGE)
 			continue;
 		err = cairn_get(t->m->db, NULL, op->key, &v);
 		cairn_pinned_release(&v);

@@ -178,6 +178,17 @@ int mvcc_txn_set_attrs(struct mvcc_txn *t, struct cairn_slice key,
 	return add(t, &op, attrs);
 }
 
+int mvcc_txn_merge(struct mvcc_txn *t, struct cairn_slice key,
+		   struct cairn_slice operand)
+{
+	const struct op op = { .kind = OP_MERGE, .key = key, .value = operand };
+
+	if (t->m->kind->revisions)
+		return error_set(CAIRN_EKIND,
+				 "a revision store merges no operands");
+	return add(t, &op, NULL);
+}
+
 int mvcc_txn_delete(struct mvcc_txn *t, struct cairn_slice key)
 {
 	const struct op op = { .kind = OP_DELETE, .key = key };
@@ -611,6 +622,8 @@ static int emit_op(struct commit *c, const struct op *op)
 	switch (op->kind) {
 	case OP_PUT:
 		return emit_put(c, op);
+	case OP_MERGE:
+		break;
 	case OP_DELETE:
 		return emit_delete(c, op);
 	case OP_SET_ATTRS:

@@ -7,6 +7,7 @@
 
 enum op_kind {
 	OP_PUT,
+	OP_MERGE, /* of plain stores */
 	OP_DELETE,
 	OP_SET_ATTRS,
 	OP_MOVE,

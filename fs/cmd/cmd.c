@@ -15,6 +15,7 @@ static const struct cmd_entry commands[] = {
 	{ "init", cmd_init, true, "make an empty store" },
 	{ "get", cmd_get, true, "write a value to standard output" },
 	{ "put", cmd_put, true, "set a value" },
+	{ "merge", cmd_merge, false, "merge an operand into a value" },
 	{ "del", cmd_del, true, "delete keys" },
 	{ "ls", cmd_ls, true, "list keys" },
 	{ "history", cmd_history, true, "list the revisions of a key" },

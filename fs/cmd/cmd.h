@@ -252,6 +252,7 @@ typedef int cmd_fn(struct cmd *c, int argc, char **argv);
 cmd_fn cmd_init;
 cmd_fn cmd_get;
 cmd_fn cmd_put;
+cmd_fn cmd_merge;
 cmd_fn cmd_del;
 cmd_fn cmd_ls;
 cmd_fn cmd_history;

@@ -9,7 +9,7 @@
 #include "fs/cmd/forward.h"
 
 static const struct cmd_usage usage = {
-	.synopsis = "[--plain] DIR",
+	.synopsis = "[--plain] [-o NAME=VALUE,...] DIR",
 	.summary = "Make an empty store in DIR, which must be absent or empty",
 	.example = "cairn init /srv/app",
 	.min_args = 1,
@@ -46,6 +46,51 @@ static int check_empty(const char *dir)
 	return err;
 }
 
+/* The next of NAME=VALUE,NAME=VALUE; a comma between braces is of the value. */
+static struct cairn_slice next_setting(const char **list)
+{
+	const char *start = *list;
+	unsigned depth = 0;
+	size_t len = 0;
+
+	for (; start[len] && (depth || start[len] != ','); len++) {
+		if (start[len] == '{')
+			depth++;
+		else if (start[len] == '}' && depth)
+			depth--;
+	}
+	*list = start + len + (start[len] == ',');
+	return slice_of(start, len);
+}
+
+/* Only what the store itself remembers: the rest is for whoever opens it. */
+static int set_option(struct cairn_options *o, struct cairn_slice setting)
+{
+	static const char *const kept[] = { "merge_operator", "compression" };
+	char *name = strndup((const char *)setting.data, setting.len);
+	char *value = name ? strchr(name, '=') : NULL;
+	bool known = false;
+	int err;
+
+	if (!name)
+		return error_nomem();
+	if (value)
+		*value++ = '\0';
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
+		known |= !strcmp(name, kept[i]);
+	if (!value)
+		err = error_set(CAIRN_EINVAL, "-o %s: no =VALUE", name);
+	else if (!known)
+		err = error_set(CAIRN_EINVAL,
+				"-o %s: a store keeps only merge_operator and "
+				"compression",
+				name);
+	else
+		err = cairn_options_set(o, name, value);
+	free(name);
+	return err;
+}
+
 static int make_plain(const char *dir, const struct cairn_options *o)
 {
 	struct cairn_db *db;
@@ -54,10 +99,20 @@ static int make_plain(const char *dir, const struct cairn_options *o)
 	return err ? err : cairn_close(db);
 }
 
-static int make(struct cmd *c, const char *dir, bool plain)
+static int make(struct cmd *c, const char *dir, bool plain,
+		const struct cairn_options *o)
+{
+	struct mvcc_options mo = { .engine = o };
+	int err = check_empty(dir);
+
+	if (err)
+		return err;
+	return plain ? make_plain(dir, o) : mvcc_open(dir, &mo, &c->m);
+}
+
+static int make_options(const char *settings, struct cairn_options **out)
 {
 	struct cairn_options *o = cairn_options_new();
-	struct mvcc_options mo = { .engine = o };
 	int err;
 
 	if (!o)
@@ -65,18 +120,25 @@ static int make(struct cmd *c, const char *dir, bool plain)
 	err = cairn_options_set(o, "create_if_missing", "true");
 	if (!err)
 		err = cairn_options_set(o, "error_if_exists", "true");
-	if (!err)
-		err = plain ? make_plain(dir, o) : mvcc_open(dir, &mo, &c->m);
-	cairn_options_free(o);
+	while (!err && *settings)
+		err = set_option(o, next_setting(&settings));
+	if (err)
+		cairn_options_free(o);
+	else
+		*out = o;
 	return err;
 }
 
 int cmd_init(struct cmd *c, int argc, char **argv)
 {
+	struct cairn_options *o = NULL;
+	const char *settings = "";
 	bool plain = false;
 	const struct cmd_opt opts[] = {
 		{ "plain", 0, CMD_FLAG, &plain, NULL,
 		  "table keys are the keys; no revisions" },
+		{ "options", 'o', CMD_STRING, &settings, "NAME=VALUE,...",
+		  "what the store keeps: merge_operator, compression" },
 		{ 0 },
 	};
 	int status, n, err;
@@ -86,10 +148,12 @@ int cmd_init(struct cmd *c, int argc, char **argv)
 	if (c->in_daemon || forward_is_mount(argv[1]))
 		return cmd_fail(c, EXIT_SYSTEM,
 				"%s: is a mounted store already", argv[1]);
+	err = make_options(settings, &o);
+	if (err)
+		return cmd_fail_code(c, err, NULL);
 	c->dir = argv[1];
-	err = check_empty(argv[1]);
-	if (!err)
-		err = make(c, argv[1], plain);
+	err = make(c, argv[1], plain, o);
+	cairn_options_free(o);
 	if (err)
 		return cmd_fail_code(c, err, argv[1]);
 	return cmd_close(c, EXIT_YES);

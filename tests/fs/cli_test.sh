@@ -520,6 +520,32 @@ m"
   t 0 del plain a m
 fi
 
+# The operator is the store's, and operands are merged by it.
+t 7 merge plain k2 x; err 'no merge operator'; err 'hint: '
+t 0 init --plain -o merge_operator=uint64add,compression=none sums
+t 0 merge --u64 sums n 40; t 0 merge --u64 sums n 3
+t 0 merge --u64 -- sums n -1; t 0 merge sums n 5 # no number: 0
+t 0 get sums n; [ "$(od -An -tu8 out | tr -d ' ')" = 42 ] || fail "a sum"
+t 0 compact sums
+t 0 get sums n; [ "$(od -An -tu8 out | tr -d ' ')" = 42 ] || fail "a sum"
+t 2 merge --u64 sums n 1x; err '1x'
+t 2 merge --u64 sums n; err '--u64: needs OPERAND'
+t 2 merge --u64 sums n 99999999999999999999
+t 0 init --plain -o 'merge_operator={id=StringAppendOperator;delimiter=,;}' tags
+t 0 put tags k a
+t 0 merge tags k b
+printf c | "$cairn" merge tags k || fail "merge from standard input"
+t 0 merge tags other x
+t 0 get tags k; out_exactly a,b,c
+t 0 ls tags; out "k
+other"
+t 0 del tags k; t 1 get tags k
+t 7 merge store k x; err 'store: is a revision store'
+t 2 init --plain -o merge_operator=sum new; err 'uint64add'
+t 2 init --plain -o block_size=1K new; err 'keeps only'
+t 2 init --plain -o merge_operator new; err 'no =VALUE'
+[ ! -e new ] || fail "a refused init made a directory"
+
 # ----------------------------------------------------- made by something else
 
 # A later format of revision stores.

@@ -320,6 +320,45 @@ START_TEST(a_transaction_is_one_batch)
 }
 END_TEST
 
+START_TEST(operands_are_merged_by_the_operator_of_the_store)
+{
+	struct cairn_options *o = small_options(f.env);
+	struct cairn_db *db;
+	struct mvcc_txn *t;
+
+	ck_ok(mvcc_txn_new(f.m, &t));
+	ck_ok(mvcc_txn_merge(t, S("a"), S("1")));
+	ck_code(mvcc_txn_commit(t, false, NULL), CAIRN_ENOTSUP);
+	mvcc_txn_free(t);
+	ck_assert_str_eq(engine_keys(), "");
+	ck_ok(mvcc_close(f.m));
+
+	/* From now on OPTIONS names it. */
+	ck_ok(cairn_options_set(o, "merge_operator", "stringappend"));
+	ck_ok(cairn_open("/db", o, &db));
+	ck_ok(cairn_close(db));
+	cairn_options_free(o);
+	ck_ok(open_plain_at(fault, &f.m));
+	put(f.m, "a", "1");
+	for (int i = 0; i < 2; i++) {
+		ck_ok(mvcc_txn_new(f.m, &t));
+		ck_ok(mvcc_txn_merge(t, S("a"), S("2")));
+		ck_ok(mvcc_txn_merge(t, S("d/b"), S("3")));
+		ck_ok(mvcc_txn_commit(t, false, NULL));
+		mvcc_txn_free(t);
+	}
+	ck_value(f.m, "a", 0, "1,2,2");
+	ck_value(f.m, "d/b", 0, "3,3");
+	ck_assert_str_eq(engine_keys(), "a d/b ");
+
+	ck_ok(mvcc_txn_new(f.m, &t));
+	ck_ok(mvcc_txn_merge(t, S("a"), S("2")));
+	ck_ok(mvcc_txn_put(t, S("a"), S("2"), NULL));
+	ck_code(mvcc_txn_commit(t, false, NULL), CAIRN_EINVAL);
+	mvcc_txn_free(t);
+}
+END_TEST
+
 START_TEST(the_empty_key_can_be_moved_and_exchanged)
 {
 	struct mvcc_txn *t;
@@ -809,6 +848,7 @@ int main(void)
 	tcase_add_test(tc, keys_and_values_have_the_limits_of_the_engine);
 	tcase_add_test(tc, a_value_being_written_is_committed_as_one_entry);
 	tcase_add_test(tc, a_transaction_is_one_batch);
+	tcase_add_test(tc, operands_are_merged_by_the_operator_of_the_store);
 	tcase_add_test(tc, the_empty_key_can_be_moved_and_exchanged);
 	tcase_add_test(tc, what_needs_the_past_is_refused);
 	tcase_add_test(tc, only_the_present_and_what_is_pinned_can_be_read);
