@@ -546,6 +546,94 @@ static const struct {
 	  0 },
 };
 
+static bool range_below(void *ctx, struct cairn_slice start,
+			struct cairn_slice end)
+{
+	(void)ctx;
+	(void)start;
+	(void)end;
+	return true;
+}
+
+/* Key k is deleted with its range at 7, and there may be more below. */
+static const struct {
+	const char *name;
+	const char *in;
+	uint64_t snapshots[4];
+	const char *want;
+} range_cases[] = {
+	{ "operands on a deleted range become a put",
+	  "k#9m2 k#8m1 k#5p0 k#4p0",
+	  { 20 },
+	  "k#9p1,2" },
+	{ "operands on a deleted operand become a put",
+	  "k#9m2 k#8m1 k#6m0 k#5m0",
+	  { 20 },
+	  "k#9p1,2" },
+	{ "operands on a deleted range without entries become a put",
+	  "k#9m2 k#8m1",
+	  { 20 },
+	  "k#9p1,2" },
+	{ "operands on a put on a deleted range become a put",
+	  "k#9m2 k#8p1 k#5p0",
+	  { 20 },
+	  "k#9p1,2" },
+	{ "operands of a younger stripe than the deletion stay operands",
+	  "k#9m2 k#8m1 k#6m0 k#5p0",
+	  { 7, 20 },
+	  "k#9m1,2" },
+	{ "operands of an older stripe than the deletion are not touched by it",
+	  "k#9m2 k#6m1 k#5m0",
+	  { 6, 20 },
+	  "k#9p2 k#6m0,1" },
+	{ "a single deletion of a put that the range deleted lives on",
+	  "k#9s k#5p0",
+	  { 20 },
+	  "k#9s" },
+	{ "a single deletion of a put on the deleted range takes it along",
+	  "k#9s k#8p1 k#5p0",
+	  { 20 },
+	  "" },
+};
+
+START_TEST(operands_end_where_a_range_was_deleted)
+{
+	const struct range_del deleted = { slice_str("k"), slice_str("l"), 7 };
+	struct merge_loop_options opts = {
+		.snapshots = range_cases[_i].snapshots,
+		.exists_below = below,
+		.range_exists_below = range_below,
+		.exists_ctx = (void *)(uintptr_t) "k",
+		.merge = &joining,
+	};
+	struct range_del_list list = { 0 };
+	struct range_dels *ranges;
+	struct merge_loop counts;
+	struct vector v = { 0 };
+	struct buf out = { 0 };
+	struct iter *in;
+
+	ck_assert_int_eq(range_del_list_add(&list, &deleted), CAIRN_OK);
+	ck_assert_int_eq(range_dels_new(&list, &ranges), CAIRN_OK);
+	opts.range_dels = ranges;
+	while (range_cases[_i].snapshots[opts.n_snapshots])
+		opts.n_snapshots++;
+	vector_parse(&v, range_cases[_i].in);
+	in = vector_iter_new(&v);
+	run(in, &opts, &out, &counts);
+	ck_assert_msg(
+		slice_eq(buf_slice(&out), slice_str(range_cases[_i].want)),
+		"%s: got \"%.*s\", want \"%s\"", range_cases[_i].name,
+		(int)out.len, (const char *)out.data, range_cases[_i].want);
+	ck_assert_uint_eq(counts.n_in, v.n);
+	iter_close(in);
+	range_dels_unref(ranges);
+	range_del_list_fini(&list);
+	buf_fini(&out);
+	vector_fini(&v);
+}
+END_TEST
+
 START_TEST(operands_become_what_they_mean)
 {
 	struct vector v = { 0 };
@@ -993,11 +1081,14 @@ END_TEST
 /*
  * The value of key at seqno with everything applied; false: there is none. What
  * is below the entries, for keys of which something is, is a put of "below".
+ * ranges NULL: there are none.
  */
-static bool value_at(const struct vector *v, struct cairn_slice key,
-		     uint64_t seqno, bool has_below, struct buf *value)
+static bool value_at(const struct vector *v, const struct range_dels *ranges,
+		     struct cairn_slice key, uint64_t seqno, bool has_below,
+		     struct buf *value)
 {
-	bool there = has_below;
+	uint64_t deleted = ranges ? range_dels_cover(ranges, key, seqno) : 0;
+	bool there = has_below && !deleted;
 
 	ck_assert_int_eq(buf_set(value, slice_str("below")), CAIRN_OK);
 	/* Of a key the newest comes first. */
@@ -1005,7 +1096,8 @@ static bool value_at(const struct vector *v, struct cairn_slice key,
 		const struct vector_entry *e = &v->entries[i];
 
 		if (!slice_eq(e->key.user_key, key) ||
-		    ikey_seqno(&e->key) > seqno)
+		    ikey_seqno(&e->key) > seqno ||
+		    ikey_seqno(&e->key) < deleted)
 			continue;
 		switch (ikey_kind(&e->key)) {
 		case KIND_MERGE:
@@ -1069,6 +1161,8 @@ START_TEST(no_reader_sees_that_operands_were_merged)
 				       : &joining,
 	};
 	struct buf was = { 0 }, is = { 0 };
+	struct range_del_list list = { 0 };
+	struct range_dels *ranges = NULL;
 	unsigned puts[N(keys)];
 	uint64_t snapshots[8];
 	struct merge_loop l;
@@ -1080,9 +1174,20 @@ START_TEST(no_reader_sees_that_operands_were_merged)
 		puts[k] = strchr(letters, *keys[k]) && *letters;
 	for (uint64_t seqno = 1; seqno <= 60; seqno++) {
 		size_t k = (size_t)rng_below(&r, N(keys));
-		uint8_t kind = next_kind(&r, &puts[k]);
+		uint8_t kind;
 		char text[8];
 
+		/* Keys k to the end. */
+		if (_i % 4 == 1 && rng_one_in(&r, 12)) {
+			struct range_del d = { slice_str(keys[k]),
+					       slice_str("f"), seqno };
+
+			ck_assert_int_eq(range_del_list_add(&list, &d),
+					 CAIRN_OK);
+			memset(&puts[k], 0, (N(keys) - k) * sizeof(puts[0]));
+			continue;
+		}
+		kind = next_kind(&r, &puts[k]);
 		snprintf(text, sizeof(text), "%d", (int)seqno);
 		vector_add(&v, slice_str(keys[k]), seqno, kind,
 			   slice_str(kind == KIND_PUT || kind == KIND_MERGE
@@ -1098,6 +1203,9 @@ START_TEST(no_reader_sees_that_operands_were_merged)
 	snapshots[opts.n_snapshots++] = 50 + rng_below(&r, 11);
 	opts.snapshots = snapshots;
 
+	ck_assert_int_eq(range_dels_new(&list, &ranges), CAIRN_OK);
+	opts.range_dels = ranges;
+	opts.range_exists_below = range_below;
 	in = vector_iter_new(&v);
 	merge_loop_init(&l, in, &opts);
 	for (merge_loop_first(&l); l.valid; merge_loop_next(&l))
@@ -1116,10 +1224,10 @@ START_TEST(no_reader_sees_that_operands_were_merged)
 					? snapshots[i]
 					: snapshots[opts.n_snapshots - 1] + i -
 						  opts.n_snapshots;
-			bool had = value_at(&v, slice_str(keys[k]), at,
+			bool had = value_at(&v, ranges, slice_str(keys[k]), at,
 					    has_below, &was);
-			bool has = value_at(&after, slice_str(keys[k]), at,
-					    has_below, &is);
+			bool has = value_at(&after, ranges, slice_str(keys[k]),
+					    at, has_below, &is);
 
 			ck_assert_msg(had == has, "key %s at %llu, seed %d",
 				      keys[k], (unsigned long long)at, _i);
@@ -1132,6 +1240,8 @@ START_TEST(no_reader_sees_that_operands_were_merged)
 	iter_close(in);
 	buf_fini(&was);
 	buf_fini(&is);
+	range_dels_unref(ranges);
+	range_del_list_fini(&list);
 	vector_fini(&after);
 	vector_fini(&v);
 }
@@ -1147,6 +1257,8 @@ static Suite *merge_loop_suite(void)
 			    (int)N(cases));
 	tcase_add_loop_test(tc, operands_become_what_they_mean, 0,
 			    (int)N(merge_cases));
+	tcase_add_loop_test(tc, operands_end_where_a_range_was_deleted, 0,
+			    (int)N(range_cases));
 	tcase_add_test(tc, new_key_tells_where_a_table_may_end);
 	tcase_add_test(tc, the_counters_tell_what_was_read_dropped_and_pinned);
 	tcase_add_loop_test(tc, no_reader_sees_a_difference, 0, 300);

@@ -823,6 +823,20 @@ static void model_change(struct test_db *t, struct model *m)
 	}
 }
 
+static void model_delete_range(struct test_db *t, struct model *m)
+{
+	int k = (int)rng_below(&m->rng, KEYS);
+	int end = k + 1 + (int)rng_below(&m->rng, 4);
+	char from[8], to[8];
+
+	CK_OK(cairn_delete_range(t->db, NULL, model_key(k, from),
+				 model_key(end, to)));
+	for (; k < end && k < KEYS; k++) {
+		m->now.there[k] = false;
+		m->puts[k] = 0;
+	}
+}
+
 static void release_snapshots(struct model *m)
 {
 	for (int i = 0; i < SNAPSHOTS; i++) {
@@ -872,6 +886,10 @@ static void model_step(struct test_db *t, struct model *m)
 	case 9:
 	case 10:
 		check_all(t, m);
+		break;
+	case 11:
+	case 12:
+		model_delete_range(t, m);
 		break;
 	default:
 		model_change(t, m);
