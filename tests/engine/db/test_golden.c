@@ -56,12 +56,6 @@ static const struct refusal damaged[] = {
 			 "checksum, but the log goes on at offset 4046" },
 };
 
-/* What is refused today although it must be read. */
-static const struct refusal refused_today[] = {
-	{ "merge-stringappend", "merge operand" },
-	{ "merge-uint64add", "merge operand" },
-};
-
 /* What can only be read: LevelDB's until it is converted, and directories with
  * column families, by the name of one. */
 static const struct refusal only_read[] = {
@@ -92,12 +86,12 @@ static const char *word_in(const struct refusal *list, size_t n,
 /* What the refusal of a directory says; NULL for one that must be read. */
 static const char *word_of(const char *name)
 {
-	const char *word = WORD_IN(refused_today, name);
+	const char *word = NULL;
 	char *reader = golden_meta(name, "reader");
 
 	if (reader && !strcmp(reader, "may_reject_with_clear_error"))
 		word = WORD_IN(refusals, name);
-	else if (!word)
+	else
 		word = WORD_IN(damaged, name);
 	free(reader);
 	return word;
@@ -422,8 +416,7 @@ START_TEST(a_golden_holds_what_its_producer_said)
 	} else {
 		check_refusal(name, err);
 	}
-	ck_assert_msg(err || (!WORD_IN(refused_today, name) &&
-			      !WORD_IN(damaged, name)),
+	ck_assert_msg(err || !WORD_IN(damaged, name),
 		      "%s is read: take it from the list of refusals", name);
 	golden_fini(&g);
 	env_mem_free(env);
