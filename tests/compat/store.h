@@ -82,8 +82,8 @@ struct store {
 struct wish {
 	struct rng *rng;   /* draws the settings; NULL: defaults */
 	const char *merge; /* the merge operator, NULL: none */
-	bool read_only;    /* cairn only, as the next one */
-	bool upgrade;      /* make a LevelDB directory RocksDB's */
+	bool read_only;    /* not LevelDB */
+	bool upgrade;      /* for cairn: make a LevelDB directory RocksDB's */
 	bool upgraded;     /* for RocksDB: some tables are LevelDB's */
 };
 

@@ -191,7 +191,10 @@ static struct store *theirs_open(const char *dir, const struct wish *w)
 					&err);
 	check(err, s->base.settings);
 	rocksdb_options_destroy(defaults);
-	s->db = rocksdb_open(s->opts, dir, &err);
+	if (w->read_only)
+		s->db = rocksdb_open_for_read_only(s->opts, dir, 0, &err);
+	else
+		s->db = rocksdb_open(s->opts, dir, &err);
 	check(err, "open");
 	s->ro = rocksdb_readoptions_create();
 	rocksdb_readoptions_set_verify_checksums(s->ro, 1);

@@ -620,6 +620,31 @@ static uint64_t op_checkpoint(struct tee *t)
 	return 1;
 }
 
+/* A copy of one of the open directories, read-only, by one of the stores. */
+static uint64_t op_look(struct tee *t)
+{
+	const struct wish look = { .rng = &t->rng,
+				   .merge = t->merge,
+				   .read_only = true };
+	static void *const now[2];
+	struct side *side = &t->side[0];
+	const struct side own = *side;
+	int of = draw_side(t);
+
+	/* What is LevelDB's, or was, is for cairn alone. */
+	if (t->side[1].ops == &rocksdb_store && rng_one_in(&t->rng, 2))
+		side->ops = &rocksdb_store;
+	new_dir(t, side);
+	dir_copy_live(of ? t->side[1].dir : own.dir, side->dir);
+	side->s = side->ops->open(side->dir, &look);
+	side->ops->verify(side->s);
+	same_scan(t, now);
+	close_side(t, 0);
+	dir_remove(side->dir);
+	*side = own;
+	return 1;
+}
+
 /* The changes of the batch as n tables: names for each side into paths. */
 static size_t make_tables(struct tee *t, char paths[2][MAX_TABLES][PATH_LEN])
 {
@@ -687,6 +712,7 @@ static const struct op {
 	{ "kill", 15, op_kill },
 	{ "checkpoint", 10, op_checkpoint },
 	{ "ingest", 60, op_ingest },
+	{ "look", 10, op_look },
 };
 
 #define N_OPS (sizeof(ops) / sizeof(ops[0]))
