@@ -1010,6 +1010,27 @@ START_TEST(a_power_cut_at_any_operation_leaves_all_tables_or_none)
 }
 END_TEST
 
+/* Whoever made the table may not have waited for the disk. */
+START_TEST(a_table_that_nobody_synced_survives_once_it_is_ingested)
+{
+	const char *path = EXT "/unsynced";
+	struct buf b = { 0 };
+	struct test_db t, u;
+
+	begin(&t);
+	make_table(&t, EXT "/a", "a=1 b=2");
+	get_file(t.mem, EXT "/a", &b);
+	put_file(t.mem, path, b.data, b.len);
+	CK_OK(ingest_as(&t, path, (enum cairn_ingest_mode)_i));
+	tdb_init(&u, env_mem_crash_clone(t.mem, 1, 0));
+	tdb_open(&u);
+	expect(&u, "a=1 b=2 ");
+	tdb_fini(&u);
+	buf_fini(&b);
+	tdb_fini(&t);
+}
+END_TEST
+
 START_TEST(unsynced_writes_before_an_ingestion_survive_with_it)
 {
 	struct test_db t, u;
@@ -1193,6 +1214,9 @@ static Suite *suite(void)
 			    3 * N_FAULT_OPS);
 	tcase_add_loop_test(
 		tc, a_power_cut_at_any_operation_leaves_all_tables_or_none, 0,
+		3);
+	tcase_add_loop_test(
+		tc, a_table_that_nobody_synced_survives_once_it_is_ingested, 0,
 		3);
 	tcase_add_test(tc, unsynced_writes_before_an_ingestion_survive_with_it);
 	tcase_set_timeout(tc, 120);
