@@ -196,7 +196,8 @@ static int add_options(struct checkpoint *c)
 	return err;
 }
 
-/* Everything that makes tmp a database, durable. CURRENT comes last. */
+/* Everything that makes tmp a database, durable: CURRENT comes last, and
+ * writing it syncs the directory. */
 static int fill(struct checkpoint *c)
 {
 	struct cairn_db *db = c->db;
@@ -253,10 +254,8 @@ static int make_tmp(struct checkpoint *c)
 static int publish(struct checkpoint *c)
 {
 	struct cairn_env *env = c->db->env;
-	int err = env_sync_dir(env, c->tmp);
+	int err = check_absent(c);
 
-	if (!err)
-		err = check_absent(c);
 	if (!err)
 		err = env_rename(env, c->tmp, c->dir);
 	if (err)

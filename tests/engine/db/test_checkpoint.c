@@ -5,6 +5,7 @@
 #include "engine/base/buf.h"
 #include "engine/db/db.h"
 #include "tests/support/db_test.h"
+#include "tests/support/gate_env.h"
 
 #define COPY "/backup/copy"
 
@@ -177,27 +178,47 @@ START_TEST(a_copy_has_another_identity_and_no_other_files)
 }
 END_TEST
 
-START_TEST(tables_are_links_where_there_are_links)
+/* Change a byte of the only table of dir. */
+static void damage_table(struct cairn_env *e, const char *dir)
 {
+	struct env_names names;
+	unsigned n = 0;
+
+	CK_OK(env_list(e, dir, &names));
+	for (size_t i = 0; i < names.n; i++) {
+		char path[300];
+
+		if (!strstr(names.names[i], ".sst"))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", dir, names.names[i]);
+		CK_OK(env_mem_damage(e, path, 5, 0xff));
+		n++;
+	}
+	env_names_free(&names);
+	ck_assert_uint_eq(n, 1);
+}
+
+START_TEST(tables_are_links_where_there_are_links_and_else_copies)
+{
+	struct cairn_options *o = cairn_options_new();
+	struct cairn_db *db;
 	struct test_db t;
-	uint64_t before, linked;
 
 	begin(&t);
-	for (int i = 0; i < 200; i++) {
-		char key[16];
-
-		snprintf(key, sizeof(key), "key%d", i * 7919 % 1000);
-		tdb_put(&t, key, "a value of some length");
-	}
-	CK_OK(cairn_flush(t.db, true));
-	before = env_mem_bytes(t.mem);
+	tdb_put(&t, "a", "1");
 	CK_OK(cairn_checkpoint(t.db, COPY));
-	linked = env_mem_bytes(t.mem) - before;
-	before = env_mem_bytes(t.mem);
 	tdb_fail(&t, ENV_FAULT_LINK, NULL, 1, true, CAIRN_EIO);
 	CK_OK(cairn_checkpoint(t.db, "/backup/other"));
 	env_fault_set(t.env, NULL);
-	ck_assert_uint_gt(env_mem_bytes(t.mem) - before, linked + 1000);
+	damage_table(t.mem, TEST_DIR);
+	cairn_options_set_env(o, t.mem);
+	CK_OK(cairn_open(COPY, o, &db));
+	CK_CODE(cairn_verify_checksums(db), CAIRN_ECORRUPT);
+	CK_OK(cairn_close(db));
+	CK_OK(cairn_open("/backup/other", o, &db));
+	CK_OK(cairn_verify_checksums(db));
+	CK_OK(cairn_close(db));
+	cairn_options_free(o);
 	tdb_fini(&t);
 }
 END_TEST
@@ -438,6 +459,55 @@ START_TEST(a_copy_is_of_one_moment_while_others_write)
 }
 END_TEST
 
+/* Whoever makes a log of the copy waits at the gate. */
+static int gate_copied_log(struct cairn_env *e, const char *path,
+			   struct wfile **out)
+{
+	return strstr(path, "/backup/")
+		       ? gate_open_write(e, path, out)
+		       : env_open_write(gate_below(e), path, out);
+}
+
+static void *make_copy(void *arg)
+{
+	CK_OK(cairn_checkpoint(arg, COPY));
+	return NULL;
+}
+
+START_TEST(logs_that_become_obsolete_meanwhile_stay_for_the_copy)
+{
+	struct gate_env gate;
+	struct test_db t;
+	pthread_t copier;
+
+	begin(&t);
+	tdb_close(&t);
+	gate_init(&gate, t.env, ".log");
+	gate.ops.open_write = gate_copied_log;
+	cairn_options_set_env(t.opts, &gate.base);
+	tdb_open(&t);
+	fill(&t);
+	gate_set(&gate, false);
+	ck_assert_int_eq(pthread_create(&copier, NULL, make_copy, t.db), 0);
+	gate_await(&gate, 1);
+	for (int i = 0; i < 3; i++) {
+		tdb_put(&t, "e", "5");
+		CK_OK(cairn_flush(t.db, true));
+	}
+	/* Were they deleted, it would be soon. */
+	for (int i = 0; i < 20 && tdb_count_files(&t, ".log") > 1; i++)
+		env_sleep_us(t.mem, 1000);
+	gate_set(&gate, true);
+	pthread_join(copier, NULL);
+	expect_copy(t.mem, FILLED);
+	tdb_reopen(&t);
+	ck_assert_uint_eq(tdb_count_files(&t, ".log"), 1);
+	tdb_close(&t);
+	gate_fini(&gate);
+	tdb_fini(&t);
+}
+END_TEST
+
 /* ------------------------------------------------------------------- sizes */
 
 static uint64_t size_of(struct test_db *t, const char *from, const char *to)
@@ -532,7 +602,8 @@ static Suite *suite(void)
 	tcase_add_test(tc, a_checkpoint_is_a_database_of_its_own);
 	tcase_add_test(tc, the_copy_of_an_empty_database_is_an_empty_database);
 	tcase_add_test(tc, a_copy_has_another_identity_and_no_other_files);
-	tcase_add_test(tc, tables_are_links_where_there_are_links);
+	tcase_add_test(tc,
+		       tables_are_links_where_there_are_links_and_else_copies);
 	tcase_add_test(tc, what_exists_is_refused_and_left_alone);
 	tcase_add_test(tc, a_checkpoint_keeps_what_the_database_drops);
 	tcase_add_test(tc, ingested_tables_are_copied_with_their_numbers);
@@ -551,6 +622,8 @@ static Suite *suite(void)
 
 	tc = tcase_create("concurrency");
 	tcase_add_test(tc, a_copy_is_of_one_moment_while_others_write);
+	tcase_add_test(tc,
+		       logs_that_become_obsolete_meanwhile_stay_for_the_copy);
 	tcase_set_timeout(tc, 120);
 	suite_add_tcase(s, tc);
 

@@ -4,6 +4,7 @@
 
 #include "engine/base/buf.h"
 #include "engine/db/db.h"
+#include "engine/table/format.h"
 #include "engine/table/table.h"
 #include "tests/support/db_test.h"
 
@@ -740,6 +741,106 @@ START_TEST(tables_of_one_call_must_not_overlap)
 }
 END_TEST
 
+/*
+ * A table of one block, in which the bytes of from were replaced by to, with
+ * the right checksum: what only a faulty program can have written.
+ */
+static void make_forged(struct test_db *t, const char *from, size_t len,
+			const char *to)
+{
+	struct cairn_options *o = cairn_options_new();
+	const struct table_read_options ro = { .seqno_known = true };
+	struct buf b = { 0 };
+	struct rfile *f;
+	struct table *table;
+	size_t block;
+	uint8_t *at;
+
+	cairn_options_set_env(o, t->mem);
+	CK_OK(cairn_options_set(o, "compression", "none"));
+	CK_OK(cairn_options_set(o, "bloom_bits_per_key", "0"));
+	CK_OK(write_table(t->mem, o, EXT "/sound", "aa=1 ee=2 kk=3 qq=4 zz=5"));
+	get_file(t->mem, EXT "/sound", &b);
+	CK_OK(env_open_read(t->mem, EXT "/sound", &f));
+	CK_OK(table_open(f, "sound", 1, b.len, &ro, &table));
+	block = (size_t)table_props(table)->data_bytes - BLOCK_TRAILER_LEN;
+	table_close(table);
+	at = memmem(b.data, block, from, len);
+	ck_assert_ptr_nonnull(at);
+	memcpy(at, to, len);
+	block_trailer_encode(0, b.data, block, b.data + block);
+	put_file(t->mem, EXT "/forged", b.data, b.len);
+	buf_fini(&b);
+	cairn_options_free(o);
+}
+
+static const struct {
+	const char *name;
+	const char *from;
+	const char *to;
+	int code;
+	const char *message;
+} forgeries[] = {
+	{ "nothing", "kk\1\0", "kk\1\0", CAIRN_OK, "" },
+	{ "a key out of order", "kk\1\0", "bb\1\0", CAIRN_ECORRUPT,
+	  "out of order" },
+	{ "a key twice", "kk\1\0", "ee\0\0", CAIRN_ECORRUPT, "there twice" },
+	{ "an entry with a number", "kk\1\0", "kk\1\7", CAIRN_ECORRUPT,
+	  "is numbered" },
+	{ "a kind that is not known", "kk\1\0", "kk\21\0", CAIRN_ENOTSUP,
+	  "blob" },
+};
+
+START_TEST(a_table_that_follows_no_rules_is_refused)
+{
+	struct test_db t;
+	int err;
+
+	begin(&t);
+	make_forged(&t, forgeries[_i].from, 4, forgeries[_i].to);
+	err = ingest(&t, EXT "/forged");
+	ck_assert_msg(err == forgeries[_i].code, "%s: %d: %s",
+		      forgeries[_i].name, err, cairn_errmsg());
+	if (err) {
+		expect_message(EXT "/forged");
+		expect_message(forgeries[_i].message);
+		expect(&t, "");
+		ck_assert_uint_eq(tdb_count_files(&t, ".sst"), 0);
+	} else {
+		expect(&t, "aa=1 ee=2 kk=3 qq=4 zz=5 ");
+	}
+	tdb_fini(&t);
+}
+END_TEST
+
+/* Neither the ends nor the index show it. */
+START_TEST(damage_in_the_middle_of_a_table_is_found)
+{
+	struct cairn_options *o = cairn_options_new();
+	char text[4000] = "";
+	struct env_stat st;
+	struct test_db t;
+	size_t len = 0;
+
+	begin(&t);
+	for (int i = 0; i < 200; i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len,
+					"key%03d=value%d ", i, i);
+	cairn_options_set_env(o, t.mem);
+	CK_OK(cairn_options_set(o, "block_size", "128"));
+	CK_OK(write_table(t.mem, o, EXT "/a", text));
+	CK_OK(env_stat(t.mem, EXT "/a", &st));
+	CK_OK(env_mem_damage(t.mem, EXT "/a", st.size / 4, 1));
+	CK_CODE(ingest(&t, EXT "/a"), CAIRN_ECORRUPT);
+	expect_message(EXT "/a");
+	ck_assert_uint_eq(tdb_count_files(&t, ".sst"), 0);
+	CK_OK(env_mem_damage(t.mem, EXT "/a", st.size / 4, 1));
+	CK_OK(ingest(&t, EXT "/a"));
+	cairn_options_free(o);
+	tdb_fini(&t);
+}
+END_TEST
+
 START_TEST(no_tables_and_a_database_opened_for_reading_are_refused)
 {
 	const char *path = EXT "/a";
@@ -1197,6 +1298,9 @@ static Suite *suite(void)
 	tcase_add_loop_test(
 		tc, what_cannot_be_ingested_is_named_and_nothing_changes, 0,
 		sizeof(refusals) / sizeof(refusals[0]));
+	tcase_add_loop_test(tc, a_table_that_follows_no_rules_is_refused, 0,
+			    sizeof(forgeries) / sizeof(forgeries[0]));
+	tcase_add_test(tc, damage_in_the_middle_of_a_table_is_found);
 	tcase_add_loop_test(tc, tables_of_one_call_must_not_overlap, 0,
 			    sizeof(pairs) / sizeof(pairs[0]));
 	tcase_add_test(tc,
