@@ -25,6 +25,11 @@ static void long_key(struct rng *r, unsigned i, struct buf *out)
 		must(buf_printf(out, "/%u", i), "key");
 }
 
+bool keys_is_text(unsigned i)
+{
+	return i > 0 && i % 10 != 1 && i % 100 != 2;
+}
+
 void keys_get(const struct keys *k, unsigned i, struct buf *out)
 {
 	struct rng r;

@@ -3,6 +3,8 @@
 #ifndef CAIRN_TESTS_COMPAT_KEYS_H
 #define CAIRN_TESTS_COMPAT_KEYS_H
 
+#include <stdbool.h>
+
 #include "engine/base/buf.h"
 #include "engine/base/rng.h"
 
@@ -15,6 +17,9 @@ struct keys {
 	uint64_t seed;
 	unsigned n;
 };
+
+/* Whether number i is short text. */
+bool keys_is_text(unsigned i);
 
 /* The key of number i into out. */
 void keys_get(const struct keys *k, unsigned i, struct buf *out);

@@ -39,6 +39,7 @@ struct side {
 /* Iterators of both over the same state, standing on the same entry. */
 struct walk {
 	struct cursor *c[2]; /* NULL: free */
+	void *const *snapshot;
 	struct buf lower;
 	struct buf upper;
 	bool on;
@@ -241,8 +242,12 @@ static void close_side(struct tee *t, int i)
 	t->side[i].ops->close(s);
 }
 
+/* RocksDB's iterators look at their snapshot all their life. */
 static void release_snapshot(struct tee *t, int at)
 {
+	for (int i = 0; i < MAX_WALKS; i++)
+		if (t->walk[i].c[0] && t->walk[i].snapshot == t->snapshot[at])
+			free_cursors(t->walk[i].c);
 	for (int i = 0; i < 2; i++) {
 		t->side[i].ops->release(t->side[i].s, t->snapshot[at][i]);
 		t->snapshot[at][i] = NULL;
@@ -377,17 +382,20 @@ static void add_delete(struct tee *t)
 		    slice_of(NULL, 0));
 }
 
-/* Mostly a few neighbours, rarely a good part of all keys. */
+/* Neighbours, a key alone, and rarely whatever lies between two keys. */
 static void add_delete_range(struct tee *t)
 {
 	unsigned i = (unsigned)rng_below(&t->rng, t->keys.n);
 	unsigned n = 1 + (unsigned)rng_below(&t->rng, 20);
 
 	keys_get(&t->keys, i, &t->key);
-	if (rng_one_in(&t->rng, 30))
+	keys_get(&t->keys, (i + n) % t->keys.n, &t->value);
+	if (rng_one_in(&t->rng, 100)) {
 		keys_draw(&t->keys, &t->rng, &t->value);
-	else
-		keys_get(&t->keys, (i + n) % t->keys.n, &t->value);
+	} else if (!keys_is_text(i) || !keys_is_text((i + n) % t->keys.n)) {
+		must(buf_set(&t->value, buf_slice(&t->key)), "key");
+		must(buf_append(&t->value, "", 1), "key");
+	}
 	if (slice_cmp(buf_slice(&t->key), buf_slice(&t->value)) < 0)
 		changes_add(&t->batch, CHANGE_DELETE_RANGE, buf_slice(&t->key),
 			    buf_slice(&t->value));
@@ -498,7 +506,8 @@ static void begin_walk(struct tee *t, struct walk *w)
 	/* Crossed bounds are nobody's promise. */
 	if (b.lower.data && b.upper.data && slice_cmp(b.lower, b.upper) > 0)
 		b = (struct bounds){ .lower = b.upper, .upper = b.lower };
-	new_cursors(t, draw_snapshot(t), &b, w->c);
+	w->snapshot = draw_snapshot(t);
+	new_cursors(t, w->snapshot, &b, w->c);
 	w->on = false;
 }
 
