@@ -249,10 +249,16 @@ static int sst_delete(struct cairn_sst_writer *w, const struct change *c)
 	return cairn_sst_writer_delete(w, c->key);
 }
 
+static int sst_delete_range(struct cairn_sst_writer *w, const struct change *c)
+{
+	return cairn_sst_writer_delete_range(w, c->key, c->value);
+}
+
 static int (*const table_kinds[N_CHANGE_KINDS])(struct cairn_sst_writer *w,
 						const struct change *c) = {
 	[CHANGE_PUT] = sst_put,
 	[CHANGE_DELETE] = sst_delete,
+	[CHANGE_DELETE_RANGE] = sst_delete_range,
 };
 
 static void ours_table(struct store *base, const char *path,

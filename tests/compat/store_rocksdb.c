@@ -433,11 +433,19 @@ static void sst_delete(rocksdb_sstfilewriter_t *w, const struct change *c,
 	rocksdb_sstfilewriter_delete(w, chars(c->key), c->key.len, err);
 }
 
+static void sst_delete_range(rocksdb_sstfilewriter_t *w, const struct change *c,
+			     char **err)
+{
+	rocksdb_sstfilewriter_delete_range(w, chars(c->key), c->key.len,
+					   chars(c->value), c->value.len, err);
+}
+
 static void (*const table_kinds[N_CHANGE_KINDS])(rocksdb_sstfilewriter_t *w,
 						 const struct change *c,
 						 char **err) = {
 	[CHANGE_PUT] = sst_put,
 	[CHANGE_DELETE] = sst_delete,
+	[CHANGE_DELETE_RANGE] = sst_delete_range,
 };
 
 static void theirs_table(struct store *base, const char *path,

@@ -26,7 +26,8 @@
 #define MAX_TABLES    4 /* ingested at once */
 
 /* The kinds of change that tables made outside of a store can have. */
-#define TABLE_KINDS (1u << CHANGE_PUT | 1u << CHANGE_DELETE)
+#define TABLE_KINDS                                                            \
+	(1u << CHANGE_PUT | 1u << CHANGE_DELETE | 1u << CHANGE_DELETE_RANGE)
 
 /* One of the two stores, and where it is. */
 struct side {
@@ -654,13 +655,22 @@ static uint64_t op_look(struct tee *t)
 	return 1;
 }
 
+static bool batch_has(const struct tee *t, enum change_kind kind)
+{
+	for (size_t i = 0; i < t->batch.n; i++)
+		if (t->batch.v[i].kind == kind)
+			return true;
+	return false;
+}
+
 /* The changes of the batch as n tables: names for each side into paths. */
 static size_t make_tables(struct tee *t, char paths[2][MAX_TABLES][PATH_LEN])
 {
 	struct side *maker = &t->side[draw_side(t)];
 	size_t per = 1 + rng_below(&t->rng, t->batch.n), n = 0;
 
-	if (per * MAX_TABLES < t->batch.n)
+	/* Tables that go in together may not overlap, as ranges would. */
+	if (per * MAX_TABLES < t->batch.n || batch_has(t, CHANGE_DELETE_RANGE))
 		per = t->batch.n;
 	for (size_t at = 0; at < t->batch.n; at += per, n++) {
 		const struct changes part = {
