@@ -122,6 +122,8 @@ libengine_la_SOURCES = \
 	engine/compact/column.c \
 	engine/compact/column.h \
 	engine/compact/flush.c \
+	engine/compact/intra.c \
+	engine/compact/intra.h \
 	engine/compact/job.c \
 	engine/compact/job.h \
 	engine/compact/merge_loop.c \

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "engine/base/error.h"
+#include "engine/compact/intra.h"
 
 /* Files of level 0 that are to go together. */
 struct column {
@@ -218,6 +219,16 @@ static bool find_column(const struct picker *p, struct column *c)
 	return false;
 }
 
+/*
+ * Whether merging the column would rewrite too much of the base level for what
+ * it brings: more than a byte pays on its way down one level (RocksDB's rule).
+ */
+static bool too_dear(const struct picker *p, const struct column *c)
+{
+	return (double)column_base_bytes(p, c) >
+	       p->o->level_multiplier * (double)column_bytes(p, c);
+}
+
 int column_pick(const struct picker *p, struct compaction_plan *out)
 {
 	struct column c = { 0 }, spare = { 0 };
@@ -231,12 +242,18 @@ int column_pick(const struct picker *p, struct compaction_plan *out)
 		err = column_init(&spare, n);
 	if (!err && !find_column(p, &c))
 		err = CAIRN_NOT_FOUND;
-	if (!err) {
-		column_extend(p, &c, &spare);
-		err = plan_column(p, &c, out);
+	if (err)
+		goto out;
+	column_extend(p, &c, &spare);
+	if (too_dear(p, &c)) {
+		err = intra_pick(p, out);
+		if (err != CAIRN_NOT_FOUND)
+			goto out;
 	}
+	err = plan_column(p, &c, out);
 	if (!err)
 		err = plan_finish(p, out);
+out:
 	free(c.taken);
 	free(spare.taken);
 	return err;

@@ -7,6 +7,9 @@
  * each level above it, a multiplier apart, up to the first one whose target is
  * at most base_level_size (the base level). Levels between 0 and the base
  * level stay empty.
+ *
+ * Level 0 goes to the base level in columns (column.c), but while it is small
+ * beside the base level its files are merged among themselves (intra.c).
  */
 #ifndef CAIRN_COMPACT_PICKER_H
 #define CAIRN_COMPACT_PICKER_H
@@ -32,7 +35,7 @@ struct compaction_plan {
 	 * each overlaps few of them. */
 	struct file_meta **grandparents;
 	size_t n_grandparents;
-	uint64_t target_file_size;      /* of outputs */
+	uint64_t target_file_size;      /* of outputs; 0: a single one */
 	uint64_t grandparent_bytes_max; /* overlap that cuts an output */
 	bool trivial_move; /* the single input can change its level as it is */
 	bool manual;
@@ -49,6 +52,9 @@ void compaction_plan_fini(struct compaction_plan *p);
 struct picker_running {
 	const struct compaction_plan *const *plans;
 	size_t n;
+	/* The smallest seqno in a memtable; 0: there is none. A table of level
+	 * 0 may be newer than that when it was ingested. */
+	uint64_t unflushed_seqno;
 };
 
 struct level_targets {

@@ -281,6 +281,9 @@ int plan_finish(const struct picker *p, struct compaction_plan *plan)
 	assert(r.any);
 	plan->smallest = r.smallest;
 	plan->largest = r.largest;
+	/* Files of level 0 that share seqnos would break the staircase. */
+	if (plan->to_level == 0)
+		return CAIRN_OK;
 	plan->target_file_size = output_size(p, plan->to_level);
 	plan->grandparent_bytes_max =
 		GRANDPARENT_FILES * plan->target_file_size;

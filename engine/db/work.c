@@ -247,6 +247,20 @@ static bool has_plan(const struct job *j)
 	return !j->is_flush && !(j->is_ingest && j->plan.to_level == 0);
 }
 
+static uint64_t unflushed_seqno(const struct cairn_db *db)
+{
+	uint64_t smallest = UINT64_MAX;
+
+	if (db->mem)
+		smallest = memtable_smallest_seqno(db->mem);
+	for (size_t i = 0; i < db->n_imm; i++) {
+		uint64_t v = memtable_smallest_seqno(db->imm[i]);
+
+		smallest = v < smallest ? v : smallest;
+	}
+	return smallest == UINT64_MAX ? 0 : smallest;
+}
+
 int running_plans_new(const struct work *w, bool with_shunned,
 		      struct running_plans *out)
 {
@@ -271,7 +285,8 @@ int running_plans_new(const struct work *w, bool with_shunned,
 		if (with_shunned)
 			out->plans[n++] =
 				&list_entry(pos, struct job, link)->plan;
-	out->running = (struct picker_running){ out->plans, n };
+	out->running = (struct picker_running){ out->plans, n,
+						unflushed_seqno(w->db) };
 	return CAIRN_OK;
 }
 

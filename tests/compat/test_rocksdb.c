@@ -273,6 +273,47 @@ START_TEST(each_side_continues_on_what_the_other_left)
 }
 END_TEST
 
+/*
+ * Small flushes over a large base level are merged among themselves, and
+ * RocksDB takes the seqnos of what comes out.
+ */
+START_TEST(level_0_merged_within_itself_is_read_by_rocksdb)
+{
+	struct cairn_slice all = { 0 };
+	struct cairn_metrics before, after;
+	struct cairn_db *db;
+
+	rng_init(&model.rng, 77);
+	make_dir();
+	db = open_ours();
+	for (unsigned n = 0; n < 4 * KEYS; n++)
+		ours_change(db, &model, n % KEYS);
+	must(cairn_compact_range(db, all, all, NULL));
+	cairn_metrics_get(db, &before);
+	for (unsigned flush = 0; flush < 30; flush++) {
+		for (unsigned n = 0; n < 3; n++)
+			ours_change(db, &model,
+				    (unsigned)rng_below(&model.rng, KEYS));
+		must(cairn_flush(db, true));
+		must(cairn_wait_idle(db));
+	}
+	cairn_metrics_get(db, &after);
+	ck_assert_uint_gt(after.level[0].compacted_bytes,
+			  before.level[0].compacted_bytes);
+	ck_assert_uint_gt(after.level[0].files, 0);
+	/* 90 changes: one merge into the base at most. */
+	for (int l = 1; l < CAIRN_LEVELS; l++)
+		ck_assert_uint_le(after.level[l].compacted_bytes,
+				  before.level[l].compacted_bytes +
+					  before.live_table_bytes + (64 << 10));
+	ours_check(db, &model);
+	must(cairn_close(db));
+	theirs_turn(&model, 100);
+	ours_turn(&model, 0);
+	remove_dir();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("rocksdb");
@@ -281,6 +322,7 @@ int main(void)
 	tcase_set_timeout(t, 600);
 	tcase_add_loop_test(t, each_side_continues_on_what_the_other_left, 0,
 			    3);
+	tcase_add_test(t, level_0_merged_within_itself_is_read_by_rocksdb);
 	suite_add_tcase(s, t);
 	return run_suite(s);
 }

@@ -324,6 +324,33 @@ static const struct {
 	  "L0: 1:[d-f]#1 9M 2:[a-d]#2 9M 3:[a-b]#3 9M 4:[a-b]#4 9M "
 	  "5:[m-n]#5 9M 6:[e-e]#6 9M",
 	  "L0>6 1 2 3 4 6; -" },
+	/* Merging 4 MiB into 41 would write eleven bytes for one. */
+	{ "level 0 alone while it is small beside the base level",
+	  "L0: 1:[a-m]#1 1M 2:[b-z]#2 1M 3:[c-y]#3 1M 4:[a-z]#4 1M "
+	  "L6: 5:[a-z] 41M",
+	  "L0>0 1 2 3 4; -" },
+	{ "but not when it is a tenth of it",
+	  "L0: 1:[a-m]#1 1M 2:[b-z]#2 1M 3:[c-y]#3 1M 4:[a-z]#4 1M "
+	  "L6: 5:[a-z] 40M",
+	  "L0>6 1 2 3 4 + 5; -" },
+	/* 900 KiB for 3 sublevels; the newest three are 150 for each. */
+	{ "only as many as are cheap",
+	  "L0: 1:[a-m]#1 600K 2:[b-z]#2 100K 3:[c-y]#3 100K 4:[a-z]#4 100K "
+	  "L6: 5:[a-z] 60M",
+	  "L0>0 2 3 4; -" },
+	{ "not those that share no sublevel only",
+	  "L0: 1:[a-b]#1 100K 2:[a-b]#2 100K 3:[a-b]#3 100K 4:[a-b]#4 100K "
+	  "5:[c-d]#5 100K L6: 6:[a-d] 60M",
+	  "L0>0 1 2 3 4 5; -" },
+	{ "not across the seqnos of a file that stays",
+	  "L0: 1:[a-m]#1-9 900K 2:[b-z]#8-10 100K 3:[c-y]#11 100K 4:[a-z]#12 "
+	  "100K "
+	  "L6: 5:[a-z] 60M",
+	  "L0>0 3 4; -" },
+	{ "not those with unknown seqnos",
+	  "L0: 1:[a-m] 100K~ 2:[b-z] 100K~ 3:[c-y]#3 100K 4:[a-z]#4 100K "
+	  "L6: 5:[a-z] 60M",
+	  "L0>0 3 4; -" },
 	{ "a single file moves", "L5: 1:[a-c] 40M 2:[d-f] 40M L6: 3:[a-c] 300M",
 	  "L5>6 2 move; -" },
 	{ "not one of tombstones with nothing below",
@@ -472,6 +499,24 @@ START_TEST(level_0_goes_on_to_where_it_already_goes)
 	picker_targets(s.v, &s.o, &s.r, &t);
 	ck_assert_int_eq(t.base_level, 5);
 	ck_assert_str_eq(session_pick(&s).at, "L0>5 11 12 13 14");
+	session_end(&s);
+}
+END_TEST
+
+/* An ingested table may be newer than what a memtable holds. */
+START_TEST(level_0_is_not_merged_over_what_is_not_yet_flushed)
+{
+	struct session s;
+
+	session_begin(&s, "L0: 1:[a-z]#1-9 100K 2:[a-z]#10-19 100K "
+			  "3:[a-z]#20-29 100K 4:[a-z]#40 100K L6: 5:[a-z] 60M");
+	s.r.unflushed_seqno = 30;
+	ck_assert_str_eq(session_pick(&s).at, "L0>0 1 2 3");
+	session_end(&s);
+	session_begin(&s, "L0: 1:[a-z]#1-9 100K 2:[a-z]#10-19 100K "
+			  "3:[a-z]#20-29 100K 4:[a-z]#40 100K L6: 5:[a-z] 60M");
+	s.r.unflushed_seqno = 15;
+	ck_assert_str_eq(session_pick(&s).at, "L0>6 1 2 3 4 + 5");
 	session_end(&s);
 }
 END_TEST
@@ -681,6 +726,29 @@ static bool is_in(struct file_meta *const *files, size_t n,
 	return false;
 }
 
+/* Neighbours, whose seqnos are in the way of no other file. */
+static void check_intra(const struct version *v,
+			const struct compaction_plan *p)
+{
+	uint64_t low = UINT64_MAX, high = 0;
+
+	ck_assert_uint_gt(p->n_inputs[0], 1);
+	ck_assert_uint_eq(p->target_file_size, 0);
+	for (size_t i = 0; i < p->n_inputs[0]; i++) {
+		const struct file_meta *f = p->inputs[0][i];
+
+		low = f->smallest_seqno < low ? f->smallest_seqno : low;
+		high = f->largest_seqno > high ? f->largest_seqno : high;
+	}
+	for (size_t i = 0; i < v->level[0].n; i++) {
+		const struct file_meta *f = v->level[0].files[i];
+
+		if (!is_in(p->inputs[0], p->n_inputs[0], f))
+			ck_assert(f->smallest_seqno > high ||
+				  f->largest_seqno < low);
+	}
+}
+
 /* No older file of level 0 that overlaps the column stays behind. */
 static void check_column(const struct version *v,
 			 const struct compaction_plan *p)
@@ -764,7 +832,9 @@ static void check_plan(const struct session *s, const struct compaction_plan *p)
 		}
 		ck_assert_uint_eq(p->bytes[which], bytes[which]);
 	}
-	if (p->from_level == 0)
+	if (p->from_level == 0 && p->to_level == 0)
+		check_intra(s->v, p);
+	else if (p->from_level == 0)
 		check_column(s->v, p);
 	else
 		check_run(s->v, p->from_level, p->inputs[0], p->n_inputs[0],
@@ -774,7 +844,9 @@ static void check_plan(const struct session *s, const struct compaction_plan *p)
 	else
 		check_run(s->v, p->to_level, p->inputs[1], p->n_inputs[1], true,
 			  p->smallest, p->largest);
-	if (p->to_level < 6)
+	if (p->to_level == 0)
+		ck_assert_uint_eq(p->n_grandparents, 0);
+	else if (p->to_level < 6)
 		check_run(s->v, p->to_level + 1, p->grandparents,
 			  p->n_grandparents, true, p->smallest, p->largest);
 	if (p->trivial_move)
@@ -869,7 +941,19 @@ static void finish_plan(struct session *s, unsigned *number)
 	} else {
 		unsigned low = key_value(p->smallest);
 		unsigned high = key_value(p->largest);
-		uint64_t n = total / p->target_file_size + 1;
+		uint64_t n = 1;
+		uint64_t first = UINT64_MAX, last = 0;
+
+		if (p->to_level)
+			n += total / p->target_file_size;
+		for (size_t i = 0; i < p->n_inputs[0]; i++) {
+			const struct file_meta *f = p->inputs[0][i];
+
+			if (f->smallest_seqno < first)
+				first = f->smallest_seqno;
+			if (f->largest_seqno > last)
+				last = f->largest_seqno;
+		}
 
 		if (n > high - low + 1)
 			n = high - low + 1;
@@ -878,9 +962,12 @@ static void finish_plan(struct session *s, unsigned *number)
 			uint64_t b = low + (high - low + 1) * (i + 1) / n - 1;
 			char text[128];
 
-			snprintf(text, sizeof(text), "L%d: %u:[%03u-%03u] %llu",
+			snprintf(text, sizeof(text),
+				 "L%d: %u:[%03u-%03u]#%llu-%llu %llu",
 				 p->to_level, ++*number, (unsigned)a,
-				 (unsigned)b, (unsigned long long)(total / n));
+				 (unsigned)b, (unsigned long long)first,
+				 (unsigned long long)last,
+				 (unsigned long long)(total / n));
 			edit_parse(text, &e);
 		}
 	}
@@ -956,6 +1043,7 @@ int main(void)
 	tcase_add_test(tc, output_files_double_down_to_a_cap);
 	tcase_add_test(tc, a_running_job_counts_as_if_it_were_done);
 	tcase_add_test(tc, level_0_goes_on_to_where_it_already_goes);
+	tcase_add_test(tc, level_0_is_not_merged_over_what_is_not_yet_flushed);
 	tcase_add_loop_test(tc, a_manual_step_takes_what_it_is_told, 0,
 			    sizeof(manuals) / sizeof(manuals[0]));
 	tcase_add_test(tc, a_manual_step_waits_for_running_jobs);
