@@ -26,8 +26,9 @@
  */
 #define GROUP_BYTES_MAX ((size_t)1 << 20)
 
-/* The first memtable is small, so that a small database stays small. */
-#define MEMTABLE_FIRST ((size_t)256 << 10)
+/* Disk space for the first log. Memtables need no such care: memory that they
+ * have not used yet is none. */
+#define LOG_ROOM_FIRST ((size_t)256 << 10)
 
 /*
  * How often to look before sleeping. One look is some 40 to 140 cycles: in all
@@ -558,14 +559,14 @@ int commit_new(struct cairn_db *db, uint64_t next_seqno, uint64_t log_number,
 	c->db = db;
 	c->next_seqno = next_seqno;
 	c->capacity = (size_t)db->opts.write_buffer_size;
-	if (c->capacity > MEMTABLE_FIRST)
-		c->capacity = MEMTABLE_FIRST;
+	c->log_room =
+		c->capacity < LOG_ROOM_FIRST ? c->capacity : LOG_ROOM_FIRST;
 	mutex_init(&c->mu);
 	cond_init(&c->drained);
 	list_init(&c->queue);
 	list_init(&c->in_flight);
 	list_init(&c->syncing);
-	start.room = c->capacity;
+	start.room = c->log_room;
 	err = memtable_new(c->capacity, log_number, &c->mem);
 	if (!err)
 		err = db_log_create(db->env, db->dir, &start, &c->log);
@@ -579,7 +580,6 @@ int commit_new(struct cairn_db *db, uint64_t next_seqno, uint64_t log_number,
 	c->mem_empty = memtable_bytes(c->mem);
 	atomic_store_explicit(&c->log_size, db_log_size(c->log),
 			      memory_order_relaxed);
-	commit_grow_memtables(c);
 	db->mem = c->mem;
 	*out = c;
 	return CAIRN_OK;

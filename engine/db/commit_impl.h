@@ -29,7 +29,8 @@ struct commit {
 	bool failed; /* until commit_recovered() */
 	uint64_t next_seqno;
 	size_t mem_empty; /* memtable_bytes() of the empty one */
-	size_t capacity;  /* of the next memtable */
+	size_t capacity;  /* of a memtable */
+	size_t log_room;  /* laid out for the present log */
 
 	_Atomic uint64_t log_size; /* db_log_size(), for the metrics */
 };
@@ -58,8 +59,5 @@ MUST_CHECK int commit_log_sync(struct commit *c);
  * and begin it. Results as of stall_for_memtable(), and of I/O. */
 MUST_CHECK int commit_make_room(struct commit *c, size_t cost,
 				bool no_slowdown);
-
-/* The next memtable is to be larger. */
-void commit_grow_memtables(struct commit *c);
 
 #endif

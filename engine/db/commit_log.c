@@ -11,6 +11,9 @@
 #include "engine/db/stats.h"
 #include "engine/db/work.h"
 
+/* Of one log's room over that of the one before. */
+#define LOG_ROOM_GROWTH 16
+
 static void post_wal_created(struct commit *c)
 {
 	struct cairn_event e = {
@@ -83,6 +86,14 @@ static int switch_memtable(struct commit *c, struct memtable *mem)
 	return CAIRN_OK;
 }
 
+/* A database that fills memtables gets logs that are laid out at once. */
+static size_t more_log_room(const struct commit *c)
+{
+	return c->log_room < c->capacity / LOG_ROOM_GROWTH
+		       ? LOG_ROOM_GROWTH * c->log_room
+		       : c->capacity;
+}
+
 /* A new log and a memtable of at least that capacity, the old log being done
  * with. */
 static int rotate(struct commit *c, size_t capacity)
@@ -94,7 +105,7 @@ static int rotate(struct commit *c, size_t capacity)
 		.number = new_file_number(db),
 		.seqno = c->next_seqno,
 		.expected = db_log_next_seqno(c->log),
-		.room = capacity,
+		.room = more_log_room(c),
 	};
 	int err;
 
@@ -115,6 +126,7 @@ static int rotate(struct commit *c, size_t capacity)
 	}
 	db_log_free(c->log);
 	c->log = log;
+	c->log_room = start.room;
 	c->mem_empty = memtable_bytes(mem);
 	atomic_store_explicit(&c->log_size, db_log_size(log),
 			      memory_order_relaxed);
@@ -165,13 +177,6 @@ static int rotate_synced(struct commit *c, size_t capacity)
 	return err ? err : rotate(c, capacity);
 }
 
-void commit_grow_memtables(struct commit *c)
-{
-	size_t max = (size_t)c->db->opts.write_buffer_size;
-
-	c->capacity = c->capacity > max / 2 ? max : 2 * c->capacity;
-}
-
 /* Wait until there may be one more memtable. */
 static int wait_for_memtable(struct commit *c, bool no_slowdown)
 {
@@ -206,10 +211,7 @@ int commit_make_room(struct commit *c, size_t cost, bool no_slowdown)
 
 	if (err)
 		return err;
-	err = rotate_synced(c, capacity);
-	if (!err)
-		commit_grow_memtables(c);
-	return err;
+	return rotate_synced(c, capacity);
 }
 
 /* ------------------------------------------------------------- for others */

@@ -28,8 +28,11 @@ static uint8_t *map_huge(size_t len)
 	if (head)
 		munmap(p, head);
 	munmap(p + head + len, spare - head);
-	/* A hint: without huge pages all works, only slower. */
-	madvise(p + head, len, MADV_HUGEPAGE);
+	/* A hint: without huge pages all works, only slower. The first one is
+	 * left out, so that what is hardly used takes little memory. */
+	if (len > HUGE_PAGE_LEN)
+		madvise(p + head + HUGE_PAGE_LEN, len - HUGE_PAGE_LEN,
+			MADV_HUGEPAGE);
 	return p + head;
 }
 
