@@ -131,7 +131,8 @@ struct cairn_options *cairn_options_clone(const struct cairn_options *o);
  *   block_size             4K     target size of a data block
  *   block_restart_interval 16     keys between restart points
  *   bloom_bits_per_key     10     0 writes no filters
- *   base_level_size        64M    target of the first level below level 0
+ *   base_level_size        0      target of the first level below level 0;
+ *                                 0: that of a full level 0, at least 64M
  *   level_multiplier       10     ratio of the targets of two levels
  *   target_file_size       4M     table size at the base level, doubling
  *                                 with each level down to a cap of 64M

@@ -17,6 +17,12 @@
 /* Tables do not grow beyond this by their level alone. */
 #define TARGET_FILE_SIZE_CAP (64 * MIB)
 
+/*
+ * The base level had better hold what comes from level 0 at once: smaller, it
+ * would be rewritten for each compaction out of there only to go on down.
+ */
+#define BASE_LEVEL_SIZE_MIN (64 * MIB)
+
 enum option_type {
 	OPTION_BOOL,  /* bool */
 	OPTION_SIZE,  /* uint64_t */
@@ -54,7 +60,7 @@ static const struct option_def option_defs[] = {
 	OPTION(block_size, OPTION_SIZE, 1, 16 * MIB),
 	OPTION(block_restart_interval, OPTION_COUNT, 1, 65535),
 	OPTION(bloom_bits_per_key, OPTION_REAL, 0, 100),
-	OPTION(base_level_size, OPTION_SIZE, 1, TIB),
+	OPTION(base_level_size, OPTION_SIZE, 0, TIB),
 	OPTION(level_multiplier, OPTION_COUNT, 2, 1000),
 	OPTION(target_file_size, OPTION_SIZE, 1, GIB),
 	OPTION(l0_compaction_trigger, OPTION_COUNT, 1, 100000),
@@ -371,7 +377,6 @@ void options_init(struct cairn_options *o)
 		.block_size = 4 * KIB,
 		.block_restart_interval = 16,
 		.bloom_bits_per_key = 10,
-		.base_level_size = 64 * MIB,
 		.level_multiplier = 10,
 		.target_file_size = 4 * MIB,
 		.l0_compaction_trigger = 4,
@@ -547,6 +552,15 @@ void options_table_write(const struct cairn_options *o, int level,
 	};
 }
 
+uint64_t options_base_level_size(const struct cairn_options *o)
+{
+	uint64_t level_0 = o->l0_compaction_trigger * o->write_buffer_size;
+
+	if (o->base_level_size)
+		return o->base_level_size;
+	return level_0 > BASE_LEVEL_SIZE_MIN ? level_0 : BASE_LEVEL_SIZE_MIN;
+}
+
 void options_picker(const struct cairn_options *o, struct picker_options *out)
 {
 	uint64_t cap = o->target_file_size;
@@ -554,7 +568,7 @@ void options_picker(const struct cairn_options *o, struct picker_options *out)
 	if (cap < TARGET_FILE_SIZE_CAP)
 		cap = TARGET_FILE_SIZE_CAP;
 	*out = (struct picker_options){
-		.base_level_size = o->base_level_size,
+		.base_level_size = options_base_level_size(o),
 		.level_multiplier = (double)o->level_multiplier,
 		.target_file_size = o->target_file_size,
 		.target_file_size_max = cap,

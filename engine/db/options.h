@@ -65,6 +65,8 @@ MUST_CHECK int options_check(const struct cairn_options *o);
 /* How tables of level are written. */
 void options_table_write(const struct cairn_options *o, int level,
 			 struct table_write_options *out);
+/* What base_level_size comes to. */
+uint64_t options_base_level_size(const struct cairn_options *o);
 void options_picker(const struct cairn_options *o, struct picker_options *out);
 
 #endif

@@ -151,7 +151,7 @@ int options_to_file(const struct cairn_options *o, struct buf *out)
 {
 	struct options_file_settings s = {
 		.write_buffer_size = o->write_buffer_size,
-		.base_level_size = o->base_level_size,
+		.base_level_size = options_base_level_size(o),
 		.level_multiplier = o->level_multiplier,
 		.target_file_size = o->target_file_size,
 		.block_size = (size_t)o->block_size,
