@@ -264,7 +264,7 @@ static bool is_unprotected(const struct walk *w)
 
 /*
  * The message names the file, or, for the two files that name others, one that
- * is not there or does not fit.
+ * is not there or does not fit, or, for OPTIONS, what is not set.
  */
 static bool names_file(const struct walk *w, const char *message)
 {
@@ -275,6 +275,9 @@ static bool names_file(const struct walk *w, const char *message)
 	if (strstr(message, name))
 		return true;
 	kind = filename_parse(name, &number);
+	/* A whole file without the line with the operator. */
+	if (kind == FILE_OPTIONS)
+		return strstr(message, "no merge operator is set");
 	if (kind == FILE_CURRENT)
 		return strstr(message, "MANIFEST-");
 	return kind == FILE_MANIFEST &&

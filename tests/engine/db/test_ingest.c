@@ -24,6 +24,7 @@ static int by_name(const void *a, const void *b)
 }
 
 /* "a b " */
+/* Without logs, which a thread of its own deletes when their time has come. */
 static void names_in(struct cairn_env *e, const char *dir, struct buf *out)
 {
 	struct env_names names;
@@ -32,7 +33,8 @@ static void names_in(struct cairn_env *e, const char *dir, struct buf *out)
 	CK_OK(env_list(e, dir, &names));
 	qsort(names.names, names.n, sizeof(char *), by_name);
 	for (size_t i = 0; i < names.n; i++)
-		CK_OK(buf_printf(out, "%s ", names.names[i]));
+		if (!strstr(names.names[i], ".log"))
+			CK_OK(buf_printf(out, "%s ", names.names[i]));
 	env_names_free(&names);
 }
 
@@ -922,9 +924,9 @@ START_TEST(a_damaged_table_is_refused_or_read_right)
 		struct buf got = { 0 };
 		int err;
 
-		b.data[i] ^= 1u << (i % 8);
+		b.data[i] = (uint8_t)(b.data[i] ^ (1u << (i % 8)));
 		put_file(t.mem, EXT "/b", b.data, b.len);
-		b.data[i] ^= 1u << (i % 8);
+		b.data[i] = (uint8_t)(b.data[i] ^ (1u << (i % 8)));
 		err = ingest(&t, EXT "/b");
 		CK_OK(env_unlink(t.mem, EXT "/b"));
 		if (err) {
