@@ -77,10 +77,36 @@ static int read_table(struct cairn_db *db, int level, struct file_meta *f,
 	return err;
 }
 
+/*
+ * Where two tables of level 0 share keys, all that is in one must be newer than
+ * all that is in the other: reading stops at the first of them that has the
+ * key. RocksDB's check alone lets ranges of sequence numbers overlap.
+ */
+static int check_level0(const struct version *v)
+{
+	const struct version_files *l0 = &v->level[0];
+
+	for (size_t i = 0; i < l0->n; i++)
+		for (size_t k = i + 1; k < l0->n; k++) {
+			const struct file_meta *a = l0->files[i];
+			const struct file_meta *b = l0->files[k];
+
+			if (a->smallest_seqno > b->largest_seqno ||
+			    file_meta_before(a, b) || file_meta_before(b, a))
+				continue;
+			return error_set(CAIRN_ECORRUPT,
+					 "tables %06" PRIu64 " and %06" PRIu64
+					 " of level 0 share keys, and neither "
+					 "is newer than the other",
+					 a->number, b->number);
+		}
+	return CAIRN_OK;
+}
+
 int upgrade_read_tables(struct cairn_db *db, struct version_edit *edit)
 {
 	const struct version *v = version_set_current(db->versions);
-	struct version *result;
+	struct version *result = NULL;
 	int err = CAIRN_OK;
 
 	for (int level = 0; !err && level < CAIRN_LEVELS; level++)
@@ -92,7 +118,8 @@ int upgrade_read_tables(struct cairn_db *db, struct version_edit *edit)
 	/* LevelDB's repair puts all tables into level 0 as they are. */
 	err = version_apply(v, edit, &result);
 	if (!err)
-		version_unref(result);
+		err = check_level0(result);
+	version_unref(result);
 	if (err == CAIRN_ECORRUPT) {
 		char why[512];
 

@@ -32,6 +32,17 @@ tests_compat_way_back_SOURCES = tests/compat/way_back.c $(tee_sources)
 tests_compat_way_back_CFLAGS = $(unit_cflags)
 tests_compat_way_back_LDADD = libmvcc.la -lrocksdb $(LEVELDB_LIBS) \
 	$(CHECK_LIBS)
+
+if HAVE_LEVELDB
+check_PROGRAMS += tests/compat/leveldb_upgrade
+TESTS += tests/compat/leveldb_upgrade
+tests_compat_leveldb_upgrade_SOURCES = tests/compat/leveldb_upgrade.c \
+	tests/compat/dir.c tests/compat/dir.h tests/compat/die.c \
+	tests/compat/die.h
+tests_compat_leveldb_upgrade_CFLAGS = $(unit_cflags)
+tests_compat_leveldb_upgrade_LDADD = libengine.la -lrocksdb $(LEVELDB_LIBS) \
+	$(CHECK_LIBS)
+endif
 endif
 endif
 EXTRA_DIST += tests/compat/tee_leveldb.sh
