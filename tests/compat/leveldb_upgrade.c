@@ -287,28 +287,6 @@ START_TEST(a_converted_directory_goes_on_with_either_program)
 }
 END_TEST
 
-/* Of the two ways in which LevelDB reads, after a repair its iterator alone
- * shows the newest values; once it has compacted, both do what a lookup shows.
- */
-static void take_model_from_leveldb(void)
-{
-	leveldb_readoptions_t *ro = leveldb_readoptions_create();
-	leveldb_t *db = leveldb_at(dir);
-
-	for (unsigned i = 0; i < N_KEYS; i++) {
-		char key[16], *value, *err = NULL;
-		size_t len;
-
-		key_of(i, key);
-		value = leveldb_get(db, ro, key, strlen(key), &len, &err);
-		ck_assert_msg(!err, "LevelDB: %s", err);
-		model[i] = value ? (unsigned)strtoul(value, NULL, 10) : 0;
-		leveldb_free(value);
-	}
-	leveldb_readoptions_destroy(ro);
-	leveldb_close(db);
-}
-
 START_TEST(what_its_repair_leaves_is_converted_or_refused_whole)
 {
 	leveldb_options_t *o = leveldb_how();
@@ -321,8 +299,11 @@ START_TEST(what_its_repair_leaves_is_converted_or_refused_whole)
 	leveldb_repair_db(o, dir, &err);
 	ck_assert_msg(!err, "LevelDB: %s", err);
 	leveldb_options_destroy(o);
+	/* Sometimes it has compacted some of it. Its lookups cannot be asked,
+	 * which after a repair may find old values; its tables have them all.
+	 */
 	if (_i % 2)
-		take_model_from_leveldb();
+		leveldb_close(leveldb_at(dir));
 	save_current();
 	code = cairn_at(NULL, "upgrade", &db);
 	if (code) {
