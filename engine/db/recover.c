@@ -267,6 +267,9 @@ static int check_seqno(struct replay *p, uint64_t seqno)
 {
 	uint64_t offset = log_reader_offset(p->reader);
 	uint64_t expected = p->expected;
+	/* Empty ranges at the end of a log took numbers from those that came
+	 * with them, and none from those that came after a recovery. */
+	uint64_t replayed = p->out->last_seqno + 1;
 	bool strict = p->ours;
 	int err;
 
@@ -274,11 +277,9 @@ static int check_seqno(struct replay *p, uint64_t seqno)
 		return CAIRN_OK;
 	/* What was left out on purpose is in the note before the batch. */
 	if (p->have_note && p->note.seqno == seqno &&
-	    p->note.expected == expected)
+	    (p->note.expected == expected || p->note.expected == replayed))
 		expected = seqno;
-	/* Empty ranges at the end of a log took numbers from those that came
-	 * with them, and none from those that came after a recovery. */
-	if (seqno == expected || seqno == p->out->last_seqno + 1) {
+	if (seqno == expected || seqno == replayed) {
 		/* Written after recovery from the torn end. */
 		free(p->torn_path);
 		p->torn_path = NULL;

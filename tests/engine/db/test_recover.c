@@ -842,6 +842,33 @@ START_TEST(an_empty_range_has_a_number_in_its_log_and_none_in_the_next)
 }
 END_TEST
 
+/* ... and leaves out numbers of writes that were not logged. */
+START_TEST(numbers_may_be_left_out_behind_an_empty_range)
+{
+	struct test_db t;
+	struct log l;
+
+	begin(&t);
+	log_begin(&l);
+	log_put(&l, 1, 0);
+	log_range(&l, 2, 'x', 'x');
+	log_end(&l);
+	store(&t, LOG_1, &l.bytes);
+	buf_fini(&l.bytes);
+	log_begin(&l);
+	log_note(&l, 10, 0, 2);
+	log_put(&l, 10, 0);
+	log_end(&l);
+	store(&t, LOG_2, &l.bytes);
+	buf_fini(&l.bytes);
+
+	tdb_open(&t);
+	tdb_expect(&t, "k1", "v1");
+	tdb_expect(&t, "k10", "v10");
+	tdb_fini(&t);
+}
+END_TEST
+
 START_TEST(a_range_in_a_log_is_deleted_and_an_inverted_one_is_damage)
 {
 	struct test_db t;
@@ -925,6 +952,7 @@ int main(void)
 	tcase_add_test(
 		tc,
 		an_empty_range_has_a_number_in_its_log_and_none_in_the_next);
+	tcase_add_test(tc, numbers_may_be_left_out_behind_an_empty_range);
 	tcase_add_test(
 		tc, a_range_in_a_log_is_deleted_and_an_inverted_one_is_damage);
 	suite_add_tcase(s, tc);
