@@ -115,6 +115,62 @@ static int del_range(struct del *d, const struct cmd_range *r)
 	return err == CAIRN_NOT_FOUND ? CAIRN_OK : err;
 }
 
+/*
+ * Whether a range goes by one range tombstone. A revision store has a deletion
+ * for each key, and who watches a mounted store is told of each.
+ */
+static bool deletes_at_once(const struct cmd *c)
+{
+	return mvcc_is_plain(c->m) && !c->in_daemon;
+}
+
+/* How many keys are there, and the last one. */
+static int count_keys(struct cmd *c, const struct cmd_range *r, uint64_t *n,
+		      struct buf *last)
+{
+	struct cmd_scan *s;
+	struct mvcc_row row;
+	int err = cmd_scan_new(c, r, &s);
+
+	if (err)
+		return err;
+	*n = 0;
+	while (!(err = cmd_scan_next(s, &row))) {
+		++*n;
+		err = buf_set(last, row.key);
+		if (err)
+			break;
+	}
+	cmd_scan_free(s);
+	return err == CAIRN_NOT_FOUND ? CAIRN_OK : err;
+}
+
+static int del_at_once(struct del *d, const struct cmd_range *r)
+{
+	const struct cairn_write_options wo = { .sync = d->sync };
+	struct cairn_slice end = r->upper;
+	struct buf last = { 0 };
+	uint64_t n;
+	int err = count_keys(d->c, r, &n, &last);
+
+	/* A range without an end goes to behind the last key there is. */
+	if (!err && n && !end.data) {
+		err = buf_append(&last, "", 1);
+		end = buf_slice(&last);
+	}
+	if (!err && n && end.len > CAIRN_KEY_MAX) {
+		/* There is no key behind the longest. */
+		err = del_range(d, r);
+	} else if (!err && n) {
+		err = cairn_delete_range(mvcc_db(d->c->m), &wo,
+					 buf_slice(&r->lower), end);
+		if (!err)
+			d->deleted = n;
+	}
+	buf_fini(&last);
+	return err;
+}
+
 int cmd_del(struct cmd *c, int argc, char **argv)
 {
 	struct cmd_key_opts keys = { 0 };
@@ -150,8 +206,9 @@ int cmd_del(struct cmd *c, int argc, char **argv)
 		goto out;
 	err = del_init(&d, c);
 	if (!err)
-		err = ranged ? del_range(&d, &range)
-			     : del_named(&d, &keys, argv + 2, n - 1);
+		err = !ranged ? del_named(&d, &keys, argv + 2, n - 1)
+		      : deletes_at_once(c) ? del_at_once(&d, &range)
+					   : del_range(&d, &range);
 	if (!err)
 		err = del_commit(&d);
 	if (!err && verbose)

@@ -480,6 +480,22 @@ t 0 put plain '' x
 t 0 get plain ''; out_exactly x
 t 0 del -v plain k k ''; out 2
 t 1 del plain k
+
+# A range is one change there, with and without an end.
+for k in r1 r2 r3 r4 r5; do t 0 put plain $k v; done
+t 1 del -v plain --from s; out 0
+t 0 del -v plain --from r2 --to r4; out 2
+t 0 ls plain --prefix r; out "r1
+r4
+r5"
+t 0 del -v --sync plain --from r3; out 2
+t 0 ls plain --prefix r; out r1
+t 0 put plain r4 again
+t 0 compact plain
+t 0 get plain r4; out_exactly again
+t 1 get plain r5
+t 0 del -v plain --prefix r; out 2
+t 1 del plain --prefix r
 t 7 history plain k2; err 'plain: is a plain store, which keeps no revisions'
 t 7 get plain k2 --rev 1; err 'plain store'
 t 7 ls plain --rev 1; err 'plain store'
