@@ -55,7 +55,8 @@ static int check_merge(const struct cairn_db *db)
 				 "known here",
 				 db->dir, db->opts.merge_unknown);
 	return error_set(CAIRN_ENOTSUP,
-			 "%s: no merge operator is set (option merge_operator)",
+			 "%s: neither OPTIONS nor the option merge_operator "
+			 "names a merge operator",
 			 db->dir);
 }
 

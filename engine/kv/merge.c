@@ -164,11 +164,10 @@ int merge_refuse(struct cairn_slice key, const char *wanted)
 			"key \"%s\": has merge operands of %s, a merge "
 			"operator that is not known here",
 			show(key, text), wanted);
-	return error_set(
-		CAIRN_ENOTSUP,
-		"key \"%s\": has merge operands, and no merge operator "
-		"is set (option merge_operator)",
-		show(key, text));
+	return error_set(CAIRN_ENOTSUP,
+			 "key \"%s\": has merge operands, and neither OPTIONS "
+			 "nor the option merge_operator names a merge operator",
+			 show(key, text));
 }
 
 int cairn_merge_append(struct cairn_merge_result *r, const void *data,

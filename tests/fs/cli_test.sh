@@ -537,7 +537,7 @@ m"
 fi
 
 # The operator is the store's, and operands are merged by it.
-t 7 merge plain k2 x; err 'no merge operator'; err 'hint: '
+t 7 merge plain k2 x; err 'names a merge operator'; err 'hint: '
 t 0 init --plain -o merge_operator=uint64add,compression=none sums
 t 0 merge --u64 sums n 40; t 0 merge --u64 sums n 3
 t 0 merge --u64 -- sums n -1; t 0 merge sums n 5 # no number: 0
