@@ -50,7 +50,7 @@ static bool published(const struct merge_loop *l, size_t stripe)
  * from tables, so it is checked here and not believed: the table writer relies
  * on it. *again: the very same internal key once more.
  */
-static int note_version(struct merge_loop *l, bool *again)
+static inline int note_version(struct merge_loop *l, bool *again)
 {
 	const struct ikey *k = &l->in->key;
 	int c, err;
@@ -77,7 +77,7 @@ static int note_version(struct merge_loop *l, bool *again)
 }
 
 /* Read the entry that the input stands on. */
-static int read_entry(struct merge_loop *l, bool *again)
+static inline int read_entry(struct merge_loop *l, bool *again)
 {
 	if (l->n_in % MERGE_LOOP_POLL_ENTRIES == 0 && l->opts.poll &&
 	    l->opts.poll(l->opts.poll_ctx, l->n_in))
@@ -147,8 +147,8 @@ static bool hides_something(const struct merge_loop *l, size_t stripe)
 }
 
 /* Whether the filter takes this put, the newest of its stripe. */
-static bool filtered(const struct merge_loop *l, const struct ikey *k,
-		     struct cairn_slice value, bool first, size_t stripe)
+static inline bool filtered(const struct merge_loop *l, const struct ikey *k,
+			    struct cairn_slice value, bool first, size_t stripe)
 {
 	if (!l->opts.filter || !first || !published(l, stripe))
 		return false;
@@ -161,8 +161,8 @@ static bool filtered(const struct merge_loop *l, const struct ikey *k,
 }
 
 /* first: it is the newest version of its key. */
-static void give_out(struct merge_loop *l, const struct ikey *k,
-		     struct cairn_slice value, bool first, size_t stripe)
+static inline void give_out(struct merge_loop *l, const struct ikey *k,
+			    struct cairn_slice value, bool first, size_t stripe)
 {
 	uint64_t seqno = ikey_seqno(k);
 
@@ -321,7 +321,7 @@ static bool at_value(struct merge_loop *l)
 static int judge_pair(struct merge_loop *l, uint64_t seqno, bool first,
 		      size_t stripe)
 {
-	bool again;
+	bool again = false;
 	int err = read_entry(l, &again);
 
 	if (err)
@@ -387,9 +387,11 @@ static bool shadowed(struct merge_loop *l, size_t stripe, uint8_t kind)
 }
 
 /* Decide about a version that is published and not hidden. */
-static int judge_version(struct merge_loop *l, size_t stripe, uint8_t kind)
+static inline int judge_version(struct merge_loop *l, size_t stripe,
+				uint8_t kind)
 {
 	const struct ikey *k = &l->in->key;
+	bool keep = true;
 
 	if (l->stripe != stripe)
 		l->cover = COVER_NONE;
@@ -397,16 +399,12 @@ static int judge_version(struct merge_loop *l, size_t stripe, uint8_t kind)
 	switch (kind) {
 	case KIND_PUT:
 		l->cover = COVER_PUT;
-		if (filtered(l, k, l->in->value, l->first, stripe))
-			break;
-		give_out(l, k, l->in->value, l->first, stripe);
-		return CAIRN_OK;
+		keep = !filtered(l, k, l->in->value, l->first, stripe);
+		break;
 	case KIND_DELETE:
 		l->cover = COVER_ALL;
-		if (!hides_something(l, stripe))
-			break;
-		give_out(l, k, l->in->value, l->first, stripe);
-		return CAIRN_OK;
+		keep = hides_something(l, stripe);
+		break;
 	case KIND_SINGLE_DELETE:
 		return judge_single(l, stripe);
 	case KIND_MERGE:
@@ -414,12 +412,14 @@ static int judge_version(struct merge_loop *l, size_t stripe, uint8_t kind)
 			return judge_operands(l, stripe);
 		/* Without its operator it stays on top of what it changes. */
 		l->cover = COVER_NONE;
-		give_out(l, k, l->in->value, l->first, stripe);
-		return CAIRN_OK;
+		break;
 	default:
 		return kind_refuse(kind, "tables to be merged");
 	}
-	l->n_dropped++;
+	if (keep)
+		give_out(l, k, l->in->value, l->first, stripe);
+	else
+		l->n_dropped++;
 	return CAIRN_OK;
 }
 
@@ -429,7 +429,7 @@ static int judge(struct merge_loop *l)
 {
 	size_t stripe = stripe_of(l, ikey_seqno(&l->in->key));
 	uint8_t kind = ikey_kind(&l->in->key);
-	bool again;
+	bool again = false;
 	int err = read_entry(l, &again);
 
 	if (err)

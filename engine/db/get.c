@@ -105,25 +105,16 @@ static int merge(const struct get *g, const struct cairn_slice *existing,
 
 /* --------------------------------------------------------------- sources */
 
-/*
- * What a version of the key says about it; f as above. Takes value over.
- * *found: the result is the answer; clear after an operand, when the next
- * older version is to be looked for.
- */
-static int answer(struct get *g, const struct file_meta *f, uint64_t trailer,
-		  struct cairn_pinned *value, bool *found,
-		  struct cairn_pinned *out)
+/* As answer(), for what is not a put alone. Out of the way of those. */
+__attribute__((noinline)) static int
+answer_other(struct get *g, const struct file_meta *f, uint64_t trailer,
+	     struct cairn_pinned *value, bool *found, struct cairn_pinned *out)
 {
 	uint8_t kind = (uint8_t)trailer;
 	int err;
 
-	*found = true;
 	switch (kind) {
 	case KIND_PUT:
-		if (!g->operands) {
-			*out = *value;
-			return CAIRN_OK;
-		}
 		err = merge(g, &value->value, out);
 		break;
 	case KIND_DELETE:
@@ -143,6 +134,22 @@ static int answer(struct get *g, const struct file_meta *f, uint64_t trailer,
 	}
 	cairn_pinned_release(value);
 	return err;
+}
+
+/*
+ * What a version of the key says about it; f as above. Takes value over.
+ * *found: the result is the answer; clear after an operand, when the next
+ * older version is to be looked for.
+ */
+static inline int answer(struct get *g, const struct file_meta *f,
+			 uint64_t trailer, struct cairn_pinned *value,
+			 bool *found, struct cairn_pinned *out)
+{
+	*found = true;
+	if ((uint8_t)trailer != KIND_PUT || g->operands)
+		return answer_other(g, f, trailer, value, found, out);
+	*out = *value;
+	return CAIRN_OK;
 }
 
 /* x has no (other) version: whether a range tombstone has ended the search. */
