@@ -644,6 +644,8 @@ uint64_t commit_take_seqnos(struct commit *c, uint64_t n)
 
 void commit_publish(struct commit *c, uint64_t last)
 {
+	/* As commit_drain() left it: who has the log may look. */
+	assert(c->log_taken && list_empty(&c->in_flight));
 	assert(last < c->next_seqno);
 	assert(last >
 	       atomic_load_explicit(&c->db->visible, memory_order_relaxed));
