@@ -112,6 +112,12 @@ static int take_range_dels_in(struct ingest_file *f, const struct range_dels *d)
 		const struct range_del t = range_dels_tomb(d, i);
 		struct ikey k = ikey_make(t.start, t.seqno, KIND_RANGE_DELETE);
 
+		/* Of other entries table_verify() looks at the numbers. */
+		if (t.seqno)
+			return error_set(CAIRN_ECORRUPT,
+					 "%s: a range tombstone of an external "
+					 "table is numbered",
+					 f->path);
 		err = take_in(f, &k);
 		k = ikey_make(t.end, SEQNO_MAX, KIND_RANGE_DELETE);
 		if (!err)

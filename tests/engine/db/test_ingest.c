@@ -395,6 +395,38 @@ START_TEST(ingested_entries_are_newer_than_all_before_and_older_than_all_after)
 }
 END_TEST
 
+START_TEST(merge_operands_go_on_with_what_was_there_before)
+{
+	const char *paths[] = { EXT "/m1", EXT "/m2" };
+	struct cairn_snapshot *s;
+	struct test_db t;
+
+	begin(&t);
+	tdb_close(&t);
+	tdb_set(&t, "merge_operator", "stringappend");
+	tdb_open(&t);
+	tdb_put(&t, "a", "1");
+	tdb_put(&t, "c", "1");
+	compact(&t);
+	CK_OK(write_table(t.mem, t.opts, paths[0], "a+2 b+2 c-"));
+	CK_OK(write_table(t.mem, t.opts, paths[1], "a+3 b+3 c+3"));
+	CK_OK(ingest(&t, paths[0]));
+	expect(&t, "a=1,2 b=2 ");
+	s = cairn_snapshot_new(t.db);
+	CK_OK(ingest(&t, paths[1]));
+	CK_OK(cairn_merge(t.db, NULL, slice_str("b"), slice_str("4")));
+	expect(&t, "a=1,2,3 b=2,3,4 c=3 ");
+	compact(&t);
+	expect(&t, "a=1,2,3 b=2,3,4 c=3 ");
+	expect_at(&t, s, "a=1,2 b=2 ");
+	cairn_snapshot_release(s);
+	compact(&t);
+	tdb_reopen(&t);
+	expect(&t, "a=1,2,3 b=2,3,4 c=3 ");
+	tdb_fini(&t);
+}
+END_TEST
+
 START_TEST(tables_of_one_call_are_all_there_or_not_at_all)
 {
 	const char *paths[] = { EXT "/c.sst", EXT "/a.sst", EXT "/b.sst" };
@@ -1442,6 +1474,7 @@ static Suite *suite(void)
 	tcase_add_test(
 		tc,
 		ingested_entries_are_newer_than_all_before_and_older_than_all_after);
+	tcase_add_test(tc, merge_operands_go_on_with_what_was_there_before);
 	tcase_add_test(tc, tables_of_one_call_are_all_there_or_not_at_all);
 	tcase_add_test(
 		tc, snapshots_and_iterators_do_not_see_what_comes_after_them);
