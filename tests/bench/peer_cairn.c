@@ -7,7 +7,15 @@
 
 #include "engine/cairn.h"
 
-static const struct bench_budget *budget;
+struct store {
+	struct cairn_db *db;
+	struct cairn_write_options write_options;
+};
+
+static struct cairn_db *db_of(void *db)
+{
+	return ((struct store *)db)->db;
+}
 
 static int check(int err)
 {
@@ -61,21 +69,27 @@ static int set_options(struct cairn_options *o, const struct bench_budget *b)
 static int peer_open(const char *dir, const struct bench_budget *b, void **db)
 {
 	struct cairn_options *o = cairn_options_new();
-	struct cairn_db *d;
-	int err = o ? set_options(o, b) : CAIRN_ENOMEM;
+	struct store *st = calloc(1, sizeof(*st));
+	int err = o && st ? set_options(o, b) : CAIRN_ENOMEM;
 
-	budget = b;
 	if (!err)
-		err = cairn_open(dir, o, &d);
+		err = cairn_open(dir, o, &st->db);
 	cairn_options_free(o);
-	if (!err)
-		*db = d;
-	return check(err);
+	if (err) {
+		free(st);
+		return check(err);
+	}
+	st->write_options.sync = b->sync;
+	*db = st;
+	return 0;
 }
 
 static int peer_close(void *db)
 {
-	return check(cairn_close(db));
+	int err = check(cairn_close(db_of(db)));
+
+	free(db);
+	return err;
 }
 
 static int client_new(void *db, void **client)
@@ -93,16 +107,17 @@ static void client_free(void *db, void *client)
 
 static int put(void *db, struct bench_slice key, struct bench_slice value)
 {
-	const struct cairn_write_options o = { .sync = budget->sync };
+	const struct store *st = db;
 
-	return check(cairn_put(db, &o, slice(key), slice(value)));
+	return check(cairn_put(st->db, &st->write_options, slice(key),
+			       slice(value)));
 }
 
 static int get(void *db, void *client, struct bench_slice key, char *value,
 	       size_t cap, size_t *len, bool *found)
 {
 	struct cairn_pinned p;
-	int err = cairn_get(db, NULL, slice(key), &p);
+	int err = cairn_get(db_of(db), NULL, slice(key), &p);
 
 	(void)client;
 	*found = err == CAIRN_OK;
@@ -119,7 +134,7 @@ static int get(void *db, void *client, struct bench_slice key, char *value,
 static int iter_new(void *db, void *client, void **iter)
 {
 	struct cairn_iter *it;
-	int err = cairn_iter_new(db, NULL, &it);
+	int err = cairn_iter_new(db_of(db), NULL, &it);
 
 	(void)client;
 	if (!err)
@@ -172,9 +187,9 @@ static struct bench_slice iter_value(void *iter)
 
 static int settle(void *db)
 {
-	int err = cairn_flush(db, true);
+	int err = cairn_flush(db_of(db), true);
 
-	return check(err ? err : cairn_wait_idle(db));
+	return check(err ? err : cairn_wait_idle(db_of(db)));
 }
 
 const struct bench_peer bench_peer = {

@@ -19,7 +19,10 @@ using rocksdb::Status;
 namespace
 {
 
-rocksdb::WriteOptions write_options;
+struct Store {
+	rocksdb::DB *db = nullptr;
+	rocksdb::WriteOptions write_options;
+};
 
 int check(const Status &s)
 {
@@ -29,9 +32,14 @@ int check(const Status &s)
 	return 1;
 }
 
+Store *store_of(void *db)
+{
+	return static_cast<Store *>(db);
+}
+
 rocksdb::DB *db_of(void *db)
 {
-	return static_cast<rocksdb::DB *>(db);
+	return store_of(db)->db;
 }
 
 rocksdb::Iterator *iter_of(void *iter)
@@ -53,7 +61,7 @@ int peer_open(const char *dir, const bench_budget *b, void **db)
 {
 	rocksdb::BlockBasedTableOptions table;
 	rocksdb::Options o;
-	rocksdb::DB *d = nullptr;
+	Store *st = new Store;
 	Status s;
 
 	o.create_if_missing = true;
@@ -70,9 +78,9 @@ int peer_open(const char *dir, const bench_budget *b, void **db)
 		table.filter_policy.reset(
 			rocksdb::NewBloomFilterPolicy(b->bloom_bits));
 	o.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-	write_options.sync = b->sync;
-	s = rocksdb::DB::Open(o, dir, &d);
-	*db = d;
+	st->write_options.sync = b->sync;
+	s = rocksdb::DB::Open(o, dir, &st->db);
+	*db = st;
 	return check(s);
 }
 
@@ -81,6 +89,7 @@ int peer_close(void *db)
 	Status s = db_of(db)->Close();
 
 	delete db_of(db);
+	delete store_of(db);
 	return check(s);
 }
 
@@ -97,7 +106,9 @@ void client_free(void *, void *client)
 
 int put(void *db, bench_slice key, bench_slice value)
 {
-	return check(db_of(db)->Put(write_options, slice(key), slice(value)));
+	Store *st = store_of(db);
+
+	return check(st->db->Put(st->write_options, slice(key), slice(value)));
 }
 
 int get(void *db, void *client, bench_slice key, char *value, size_t cap,
