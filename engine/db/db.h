@@ -10,7 +10,9 @@
  *   work, work_*        background jobs       obsolete   deleting files
  *   stats               counters, metrics     event      what happened
  *   sst_writer          tables for elsewhere  ingest, ingest_file   ... and
- * back checkpoint          copies                sizes      of ranges
+ *                                                                   back
+ *   checkpoint          copies                sizes      of ranges
+ *   open_lost           a MANIFEST cut short  invariants after every edit
  *
  * Locks, in the order of taking them: commit mutex (commit_impl.h) > mu > leaf
  * locks (cache shards, table cache, read states, events, the deleter's, the
