@@ -14,7 +14,9 @@
 enum change_kind {
 	CHANGE_PUT,
 	CHANGE_DELETE,
-	CHANGE_DELETE_RANGE, /* value: the end, which stays */
+	CHANGE_DELETE_RANGE,  /* value: the end, which stays */
+	CHANGE_SINGLE_DELETE, /* of what was put once */
+	CHANGE_MERGE,
 	N_CHANGE_KINDS
 };
 

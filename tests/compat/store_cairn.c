@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "tests/compat/die.h"
 #include "tests/compat/store.h"
@@ -49,6 +51,14 @@ static void set(struct ours *s, struct cairn_options *o, const char *name,
 	settings_add(&s->base, "%s=%s;", name, value);
 }
 
+static bool is_store(const char *dir)
+{
+	char path[PATH_LEN + 16];
+
+	snprintf(path, sizeof(path), "%s/CURRENT", dir);
+	return access(path, F_OK) == 0;
+}
+
 static struct store *ours_open(const char *dir, const struct wish *w)
 {
 	struct ours *s = must_have(calloc(1, sizeof(*s)));
@@ -64,6 +74,9 @@ static struct store *ours_open(const char *dir, const struct wish *w)
 		draw(w->rng, choices[i].values, value);
 		set(s, o, choices[i].name, value);
 	}
+	/* The OPTIONS of a store remember its operator. */
+	if (w->merge && !(is_store(dir) && w->rng && rng_one_in(w->rng, 2)))
+		set(s, o, "merge_operator", w->merge);
 	must(cairn_open(dir, o, &s->db), "open");
 	s->batch = must_have(cairn_batch_new());
 	return &s->base;
@@ -96,11 +109,23 @@ static int delete_range(struct cairn_batch *b, const struct change *c)
 	return cairn_batch_delete_range(b, c->key, c->value);
 }
 
+static int single_delete(struct cairn_batch *b, const struct change *c)
+{
+	return cairn_batch_single_delete(b, c->key);
+}
+
+static int merge(struct cairn_batch *b, const struct change *c)
+{
+	return cairn_batch_merge(b, c->key, c->value);
+}
+
 static int (*const kinds[N_CHANGE_KINDS])(struct cairn_batch *b,
 					  const struct change *c) = {
 	[CHANGE_PUT] = put,
 	[CHANGE_DELETE] = del,
 	[CHANGE_DELETE_RANGE] = delete_range,
+	[CHANGE_SINGLE_DELETE] = single_delete,
+	[CHANGE_MERGE] = merge,
 };
 
 static void ours_write(struct store *base, const struct changes *c,
@@ -254,11 +279,17 @@ static int sst_delete_range(struct cairn_sst_writer *w, const struct change *c)
 	return cairn_sst_writer_delete_range(w, c->key, c->value);
 }
 
+static int sst_merge(struct cairn_sst_writer *w, const struct change *c)
+{
+	return cairn_sst_writer_merge(w, c->key, c->value);
+}
+
 static int (*const table_kinds[N_CHANGE_KINDS])(struct cairn_sst_writer *w,
 						const struct change *c) = {
 	[CHANGE_PUT] = sst_put,
 	[CHANGE_DELETE] = sst_delete,
 	[CHANGE_DELETE_RANGE] = sst_delete_range,
+	[CHANGE_MERGE] = sst_merge,
 };
 
 static void ours_table(struct store *base, const char *path,

@@ -238,11 +238,24 @@ static void delete_range(rocksdb_writebatch_t *b, const struct change *c)
 					chars(c->value), c->value.len);
 }
 
+static void single_delete(rocksdb_writebatch_t *b, const struct change *c)
+{
+	rocksdb_writebatch_singledelete(b, chars(c->key), c->key.len);
+}
+
+static void merge(rocksdb_writebatch_t *b, const struct change *c)
+{
+	rocksdb_writebatch_merge(b, chars(c->key), c->key.len, chars(c->value),
+				 c->value.len);
+}
+
 static void (*const kinds[N_CHANGE_KINDS])(rocksdb_writebatch_t *b,
 					   const struct change *c) = {
 	[CHANGE_PUT] = put,
 	[CHANGE_DELETE] = del,
 	[CHANGE_DELETE_RANGE] = delete_range,
+	[CHANGE_SINGLE_DELETE] = single_delete,
+	[CHANGE_MERGE] = merge,
 };
 
 static void theirs_write(struct store *base, const struct changes *c,
@@ -440,12 +453,20 @@ static void sst_delete_range(rocksdb_sstfilewriter_t *w, const struct change *c,
 					   chars(c->value), c->value.len, err);
 }
 
+static void sst_merge(rocksdb_sstfilewriter_t *w, const struct change *c,
+		      char **err)
+{
+	rocksdb_sstfilewriter_merge(w, chars(c->key), c->key.len,
+				    chars(c->value), c->value.len, err);
+}
+
 static void (*const table_kinds[N_CHANGE_KINDS])(rocksdb_sstfilewriter_t *w,
 						 const struct change *c,
 						 char **err) = {
 	[CHANGE_PUT] = sst_put,
 	[CHANGE_DELETE] = sst_delete,
 	[CHANGE_DELETE_RANGE] = sst_delete_range,
+	[CHANGE_MERGE] = sst_merge,
 };
 
 static void theirs_table(struct store *base, const char *path,

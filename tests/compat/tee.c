@@ -25,9 +25,14 @@
 #define MAX_WALKS     3
 #define MAX_TABLES    4 /* ingested at once */
 
+/* Between the letters and the highest of other keys. */
+#define ONCE_PREFIX "\xfe"
+#define ONCE_KEYS   200u
+
 /* The kinds of change that tables made outside of a store can have. */
 #define TABLE_KINDS                                                            \
-	(1u << CHANGE_PUT | 1u << CHANGE_DELETE | 1u << CHANGE_DELETE_RANGE)
+	(1u << CHANGE_PUT | 1u << CHANGE_DELETE | 1u << CHANGE_DELETE_RANGE |  \
+	 1u << CHANGE_MERGE)
 
 /* One of the two stores, and where it is. */
 struct side {
@@ -62,6 +67,8 @@ struct tee {
 	struct side side[2];
 	void *snapshot[MAX_SNAPSHOTS][2];
 	struct walk walk[MAX_WALKS];
+
+	bool once[ONCE_KEYS]; /* see add_once() */
 
 	uint64_t done;   /* operations */
 	uint64_t swaps;  /* done */
@@ -363,6 +370,12 @@ static const struct kind {
 	void (*add)(struct tee *t);
 } kinds[N_CHANGE_KINDS];
 
+static void once_key(uint64_t i, struct buf *out)
+{
+	buf_clear(out);
+	must(buf_printf(out, "%sonce%03u", ONCE_PREFIX, (unsigned)i), "key");
+}
+
 static void draw_key(struct tee *t)
 {
 	keys_get(&t->keys, (unsigned)rng_below(&t->rng, t->keys.n), &t->key);
@@ -386,6 +399,7 @@ static void add_delete(struct tee *t)
 /* Neighbours, a key alone, and rarely whatever lies between two keys. */
 static void add_delete_range(struct tee *t)
 {
+	const struct cairn_slice once = slice_str(ONCE_PREFIX);
 	unsigned i = (unsigned)rng_below(&t->rng, t->keys.n);
 	unsigned n = 1 + (unsigned)rng_below(&t->rng, 20);
 
@@ -397,16 +411,57 @@ static void add_delete_range(struct tee *t)
 		must(buf_set(&t->value, buf_slice(&t->key)), "key");
 		must(buf_append(&t->value, "", 1), "key");
 	}
+	/* Single deletion may not meet other deletions. */
+	if (slice_cmp(buf_slice(&t->key), once) < 0 &&
+	    slice_cmp(buf_slice(&t->value), once) > 0)
+		return;
 	if (slice_cmp(buf_slice(&t->key), buf_slice(&t->value)) < 0)
 		changes_add(&t->batch, CHANGE_DELETE_RANGE, buf_slice(&t->key),
 			    buf_slice(&t->value));
+}
+
+/*
+ * A key of its own kind that is put only when it is not there and deleted only
+ * when it is: what single deletion asks for.
+ */
+static void add_once(struct tee *t)
+{
+	uint64_t i = rng_below(&t->rng, ONCE_KEYS);
+
+	once_key(i, &t->key);
+	value_draw(&t->rng, ++t->serial, &t->value);
+	if (t->once[i])
+		changes_add(&t->batch, CHANGE_SINGLE_DELETE, buf_slice(&t->key),
+			    slice_of(NULL, 0));
+	else
+		changes_add(&t->batch, CHANGE_PUT, buf_slice(&t->key),
+			    buf_slice(&t->value));
+	t->once[i] = !t->once[i];
+}
+
+/* Numbers of eight bytes add up; what is longer or shorter counts as 0. */
+static void add_merge(struct tee *t)
+{
+	draw_key(t);
+	buf_clear(&t->value);
+	must(buf_append_le64(&t->value, rng_next(&t->rng)), "operand");
+	if (rng_one_in(&t->rng, strcmp(t->merge, "uint64add") ? 1 : 20))
+		must(buf_printf(&t->value, "%llu",
+				(unsigned long long)++t->serial),
+		     "operand");
+	changes_add(&t->batch, CHANGE_MERGE, buf_slice(&t->key),
+		    buf_slice(&t->value));
 }
 
 static const struct kind kinds[N_CHANGE_KINDS] = {
 	[CHANGE_PUT] = { 70, add_put },
 	[CHANGE_DELETE] = { 30, add_delete },
 	[CHANGE_DELETE_RANGE] = { 3, add_delete_range },
+	[CHANGE_SINGLE_DELETE] = { 10, add_once },
+	[CHANGE_MERGE] = { 30, add_merge },
 };
+
+static const char *const merge_operators[] = { "uint64add", "stringappend" };
 
 /* Of the allowed kinds (a bit each), one that both stores have. */
 static void add_change(struct tee *t, unsigned allowed)
@@ -483,7 +538,10 @@ static void *const *draw_snapshot(struct tee *t)
 
 static uint64_t op_get(struct tee *t)
 {
-	keys_draw(&t->keys, &t->rng, &t->key);
+	if (rng_one_in(&t->rng, 20))
+		once_key(rng_below(&t->rng, ONCE_KEYS), &t->key);
+	else
+		keys_draw(&t->keys, &t->rng, &t->key);
 	same_get(t, draw_snapshot(t), buf_slice(&t->key));
 	return 1;
 }
@@ -777,6 +835,7 @@ static void init(struct tee *t)
 {
 	rng_init(&t->rng, t->seed);
 	t->keys.seed = t->seed;
+	t->merge = merge_operators[rng_below(&t->rng, 2)];
 	t->keys.n = (unsigned)(500 + rng_below(&t->rng, 3000));
 	dir_make_temp(t->work);
 	snprintf(command, sizeof(command),
@@ -886,7 +945,8 @@ int main(int argc, char **argv)
 	(void)argc;
 	read_arguments(&tee, argv);
 	init(&tee);
-	printf("tee: %s; %u keys, in %s\n", command, tee.keys.n, tee.work);
+	printf("tee: %s; %u keys, %s, in %s\n", command, tee.keys.n, tee.merge,
+	       tee.work);
 	fflush(stdout);
 	run(&tee);
 	printf("tee: %llu operations, %llu swaps, %llu keys found by get: "

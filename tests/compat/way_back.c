@@ -42,6 +42,7 @@ struct run {
 	struct cairn_listener listener;
 	struct seen seen;
 	struct cairn_db *db; /* NULL while closed */
+	const char *merge;   /* the operator, NULL: none */
 	struct model m;
 };
 
@@ -59,6 +60,8 @@ static struct cairn_slice value_of(unsigned i, uint32_t generation,
 
 	for (size_t j = 0; j < n; j++)
 		text[j] = (char)('a' + (i + generation + j / 7) % 26);
+	if (n > 2)
+		text[n / 2] = ',';
 	return slice_of(text, n);
 }
 
@@ -289,9 +292,11 @@ static void check_model(struct store *s, const struct model *m)
 }
 
 /* Read all, write, flush, read, compact, read. */
-static void visit(const struct store_ops *ops, const char *dir, struct model *m)
+static void visit(const struct store_ops *ops, struct run *r)
 {
-	struct store *s = ops->open(dir, &(struct wish){ 0 });
+	const struct wish w = { .merge = r->merge };
+	struct store *s = ops->open(r->dir, &w);
+	struct model *m = &r->m;
 	struct changes c = { 0 };
 
 	ops->verify(s);
@@ -312,10 +317,10 @@ static void visit(const struct store_ops *ops, const char *dir, struct model *m)
 static void way_back(struct run *r)
 {
 	dir_check_with_tools(r->dir, true);
-	visit(&rocksdb_store, r->dir, &r->m);
-	visit(&cairn_store, r->dir, &r->m);
+	visit(&rocksdb_store, r);
+	visit(&cairn_store, r);
 	dir_check_with_tools(r->dir, true);
-	visit(&rocksdb_store, r->dir, &r->m);
+	visit(&rocksdb_store, r);
 }
 
 /* ---------------------------------------------------------- paths that write
@@ -613,6 +618,68 @@ static void delete_a_range_of_everything(struct run *r)
 	flush(r);
 }
 
+/* Keys that are put once between deletions, and deleted so that a compaction
+ * drops both. */
+static void delete_singly(struct run *r)
+{
+	char key[32];
+
+	put_range(r, 0, 1000);
+	compact(r);
+	for (int round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < 1000; i += 2) {
+			must(cairn_single_delete(r->db, NULL, key_of(i, key)),
+			     "single delete");
+			r->m.generation[i] = 0;
+		}
+		flush(r);
+		if (round == 0)
+			for (unsigned i = 0; i < 1000; i += 4)
+				put_range(r, i, i + 1);
+		else
+			compact(r);
+	}
+}
+
+/* Values put together of two operands, at the comma in their middle. */
+static void merge(struct run *r)
+{
+	char key[32], value[VALUE_MAX];
+
+	close_ours(r);
+	r->merge = "stringappend";
+	set(r, "merge_operator", r->merge);
+	open_ours(r);
+	put_range(r, 0, KEYS);
+	for (unsigned i = 0; i < KEYS; i++) {
+		struct cairn_slice v = value_of(i, r->m.last + 1, value);
+
+		if (v.len < 3)
+			continue;
+		r->m.generation[i] = ++r->m.last;
+		must(cairn_delete(r->db, NULL, key_of(i, key)), "delete");
+		must(cairn_merge(r->db, NULL, key_of(i, key),
+				 slice_of(v.data, v.len / 2)),
+		     "merge");
+		if (i == KEYS / 2)
+			flush(r);
+		slice_advance(&v, v.len / 2 + 1);
+		must(cairn_merge(r->db, NULL, key_of(i, key), v), "merge");
+	}
+}
+
+static void flush_operands(struct run *r)
+{
+	merge(r);
+	flush(r);
+}
+
+static void compact_operands(struct run *r)
+{
+	merge(r);
+	compact(r);
+}
+
 /* Whether the path was taken at all: at least so many of a thing happened. */
 enum thing { ANYTHING, FLUSH, INGEST, FROM_L0, FROM_DEEPER, MANUAL };
 
@@ -642,6 +709,9 @@ static const struct {
 	{ flush_deleted_ranges, FLUSH, 2 },
 	{ compact_deleted_ranges_below_snapshots, MANUAL, 1 },
 	{ delete_a_range_of_everything, FLUSH, 2 },
+	{ delete_singly, MANUAL, 2 },
+	{ flush_operands, FLUSH, 2 },
+	{ compact_operands, MANUAL, 1 },
 	{ ingest_into_nothing, INGEST, 1 },
 	{ ingest_over_memtable_and_levels, INGEST, 3 },
 	{ compact_what_was_ingested, INGEST, 4 },
