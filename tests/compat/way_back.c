@@ -32,6 +32,7 @@ struct seen {
 	atomic_uint flushes;
 	atomic_uint ingested;                 /* tables */
 	atomic_uint from_level[CAIRN_LEVELS]; /* compactions, not moves */
+	atomic_uint within_l0;
 	atomic_uint manual;
 };
 
@@ -117,7 +118,9 @@ static void on_event(void *ctx, const struct cairn_event *e)
 		atomic_fetch_add(&s->ingested, 1);
 	if (e->kind != CAIRN_EVENT_COMPACTION_END || e->code != CAIRN_OK)
 		return;
-	if (e->bytes_in)
+	if (e->from_level == 0 && e->to_level == 0)
+		atomic_fetch_add(&s->within_l0, 1);
+	else if (e->bytes_in)
 		atomic_fetch_add(&s->from_level[e->from_level], 1);
 	if (e->reason && strstr(e->reason, "manual"))
 		atomic_fetch_add(&s->manual, 1);
@@ -383,6 +386,21 @@ static void compact_level_0_to_the_base_level(struct run *r)
 	change(r, 100);
 	flush(r);
 	must(cairn_wait_idle(r->db), "wait");
+}
+
+/* Small flushes over a large base level. */
+static void merge_level_0_within_itself(struct run *r)
+{
+	set(r, "compression", "none");
+	set(r, "base_level_size", "64M");
+	reopen_with_compactions(r);
+	put_range(r, 0, KEYS);
+	compact(r);
+	for (int i = 0; i < 20; i++) {
+		change(r, 3);
+		flush(r);
+		must(cairn_wait_idle(r->db), "wait");
+	}
 }
 
 static void move_tables(struct run *r)
@@ -681,7 +699,7 @@ static void compact_operands(struct run *r)
 }
 
 /* Whether the path was taken at all: at least so many of a thing happened. */
-enum thing { ANYTHING, FLUSH, INGEST, FROM_L0, FROM_DEEPER, MANUAL };
+enum thing { ANYTHING, FLUSH, INGEST, WITHIN_L0, FROM_L0, FROM_DEEPER, MANUAL };
 
 static const struct {
 	void (*write)(struct run *r);
@@ -695,6 +713,7 @@ static const struct {
 	{ flush_once, FLUSH, 1 },
 	{ flush_many_times, FLUSH, 12 },
 	{ compact_level_0_to_the_base_level, FROM_L0, 1 },
+	{ merge_level_0_within_itself, WITHIN_L0, 1 },
 	{ move_tables, FLUSH, 30 },
 	{ compact_deeper_levels, FROM_DEEPER, 1 },
 	{ compact_by_hand, MANUAL, 1 },
@@ -732,6 +751,9 @@ static void check_happened(const struct seen *s, enum thing thing,
 		break;
 	case INGEST:
 		n = s->ingested;
+		break;
+	case WITHIN_L0:
+		n = s->within_l0;
 		break;
 	case FROM_L0:
 		n = s->from_level[0];
