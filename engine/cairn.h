@@ -761,6 +761,158 @@ void cairn_table_list_free(struct cairn_table_list *l);
 /* Verify every block of every live table. */
 int cairn_verify_checksums(struct cairn_db *db);
 
+/* --------------------------------------------- looking inside, damage */
+
+/*
+ * Something that is wrong with a database, or worth a remark. Strings and
+ * slices live during the callback only.
+ */
+struct cairn_finding {
+	/* CAIRN_ECORRUPT: damage. CAIRN_EIO: the system could not read.
+	 * CAIRN_ENOTSUP: something that cairn cannot judge. CAIRN_OK: a remark;
+	 * all is well. */
+	int code;
+	const char *message; /* one line: file, place, what */
+	const char *path;    /* of the file */
+	uint64_t offset;     /* in the file; UINT64_MAX: of no place */
+	/*
+	 * Whether entries cannot be read for it, and of which keys: some of
+	 * those from from to to, both included; an end that is not known has
+	 * data NULL.
+	 */
+	bool keys_lost;
+	struct cairn_slice from;
+	struct cairn_slice to;
+};
+
+/* Returns CAIRN_OK to go on; anything else ends the work, which returns it. */
+typedef int cairn_found_fn(void *ctx, const struct cairn_finding *f);
+
+/* One entry of a table or operation of a log. */
+struct cairn_entry {
+	struct cairn_slice key;
+	struct cairn_slice value; /* end key of a range deletion */
+	uint64_t seqno;
+	int kind;        /* RocksDB's number: 0 delete, 1 put, 2 merge, ... */
+	uint32_t family; /* column family; of logs only */
+	uint64_t offset; /* of the block or record */
+};
+
+/* "put", "delete", "merge", "single-delete", "range-delete", ... */
+const char *cairn_entry_kind_name(int kind);
+
+struct cairn_sst_summary {
+	uint64_t size_bytes;
+	uint32_t format_version;
+	const char *checksum; /* "crc32c", ... */
+};
+
+struct cairn_sst_block {
+	const char *kind; /* "data", "index", "filter", ... */
+	uint64_t offset;
+	uint64_t size;     /* stored, without its trailer of 5 bytes */
+	uint64_t raw_size; /* uncompressed; 0: not known */
+	const char *codec; /* "none", "snappy", ... */
+	uint64_t entries;
+	struct cairn_slice last_key; /* of a data block */
+	bool damaged;
+};
+
+/*
+ * Looking through a table file. Members may be NULL; what is not CAIRN_OK ends
+ * it. Calls come in the order of the members, those of entries and blocks
+ * mixed.
+ */
+struct cairn_sst_visitor {
+	void *ctx;
+	int (*summary)(void *ctx, const struct cairn_sst_summary *s);
+	/* value is text. */
+	int (*property)(void *ctx, const char *name, const char *value);
+	int (*block)(void *ctx, const struct cairn_sst_block *b);
+	int (*entry)(void *ctx, const struct cairn_entry *e);
+	cairn_found_fn *found;
+};
+
+/*
+ * Visit a table file of RocksDB, LevelDB or cairn by itself, also a damaged
+ * one. CAIRN_ECORRUPT when damage was told to found; CAIRN_NOT_FOUND when there
+ * is no such file. Entries of an ingested table show the number that is stored.
+ */
+int cairn_sst_visit(const char *path, const struct cairn_options *o,
+		    const struct cairn_sst_visitor *v);
+
+struct cairn_wal_record {
+	uint64_t offset;
+	uint64_t bytes;
+	uint64_t seqno; /* of the first operation */
+	uint32_t count;
+	bool note; /* says what was synced, and changes nothing */
+};
+
+struct cairn_wal_visitor {
+	void *ctx;
+	int (*record)(void *ctx, const struct cairn_wal_record *r);
+	int (*entry)(void *ctx, const struct cairn_entry *e);
+	cairn_found_fn *found;
+};
+
+/*
+ * Visit every whole record of a log, also behind damage. Results as above. A
+ * bad last record is a remark: a crash leaves such.
+ */
+int cairn_wal_visit(const char *path, const struct cairn_options *o,
+		    const struct cairn_wal_visitor *v);
+
+struct cairn_manifest_file {
+	int level;
+	uint64_t number;
+	/* Not known of a deleted file: */
+	uint64_t size;
+	struct cairn_slice smallest; /* user keys */
+	struct cairn_slice largest;
+	uint64_t smallest_key_seqno;
+	uint64_t largest_key_seqno;
+	bool largest_exclusive; /* where a range deletion ends */
+	bool seqnos_known;
+	uint64_t smallest_seqno;
+	uint64_t largest_seqno;
+};
+
+/* One record of a MANIFEST, or the state after all of them. Numbers that are
+ * not in it are UINT64_MAX, strings NULL. */
+struct cairn_manifest_edit {
+	uint64_t offset;
+	const char *comparator;
+	const char *db_id;
+	uint64_t log_number;
+	uint64_t prev_log_number;
+	uint64_t min_log_to_keep;
+	uint64_t next_file_number;
+	uint64_t last_seqno;
+	uint32_t family; /* that it is about; 0: the default one */
+	const char *family_added;
+	bool family_dropped;
+	uint64_t group_remaining;
+	const struct cairn_manifest_file *added;
+	size_t n_added;
+	const struct cairn_manifest_file *deleted;
+	size_t n_deleted;
+};
+
+struct cairn_manifest_visitor {
+	void *ctx;
+	int (*edit)(void *ctx, const struct cairn_manifest_edit *e);
+	/* At the end: the live tables of the default family, by level and then
+	 * number, as added. */
+	int (*state)(void *ctx, const struct cairn_manifest_edit *s);
+	cairn_found_fn *found;
+};
+
+/* Visit every record of a MANIFEST; path may be a directory, whose CURRENT is
+ * followed. Results as above. */
+int cairn_manifest_visit(const char *path, const struct cairn_options *o,
+			 const struct cairn_manifest_visitor *v);
+
 /* RocksDB's version whose files cairn writes, and cairn's own. */
 #define CAIRN_ROCKSDB_VERSION "7.8.3"
 const char *cairn_version(void);

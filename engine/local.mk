@@ -62,6 +62,8 @@ libengine_la_SOURCES = \
 	engine/wal/reader.c \
 	engine/wal/reader.h \
 	engine/wal/record.h \
+	engine/wal/salvage.c \
+	engine/wal/salvage.h \
 	engine/wal/writer.c \
 	engine/wal/writer.h \
 	engine/table/block.c \
@@ -90,6 +92,8 @@ libengine_la_SOURCES = \
 	engine/table/props.c \
 	engine/table/props.h \
 	engine/table/props_block.h \
+	engine/table/salvage.c \
+	engine/table/salvage.h \
 	engine/table/table.c \
 	engine/table/table.h \
 	engine/table/table_cache.c \
@@ -101,6 +105,10 @@ libengine_la_SOURCES = \
 	engine/table/table_verify.c \
 	engine/table/table_writer.c \
 	engine/table/table_writer.h \
+	engine/table/walk.c \
+	engine/table/walk.h \
+	engine/table/walk_open.c \
+	engine/table/walk_priv.h \
 	engine/version/edit.c \
 	engine/version/edit.h \
 	engine/version/file_meta.c \
@@ -113,6 +121,8 @@ libengine_la_SOURCES = \
 	engine/version/level_iter.h \
 	engine/version/manifest.c \
 	engine/version/manifest.h \
+	engine/version/manifest_facts.c \
+	engine/version/manifest_facts.h \
 	engine/version/options_file.c \
 	engine/version/options_file.h \
 	engine/version/version.c \
@@ -149,10 +159,13 @@ libengine_la_SOURCES = \
 	engine/db/db_log.h \
 	engine/db/event.c \
 	engine/db/event.h \
+	engine/db/finding.c \
+	engine/db/finding.h \
 	engine/db/get.c \
 	engine/db/ingest.c \
 	engine/db/ingest_file.c \
 	engine/db/ingest_file.h \
+	engine/db/inspect.c \
 	engine/db/invariants.c \
 	engine/db/invariants.h \
 	engine/db/obsolete.c \

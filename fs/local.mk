@@ -9,17 +9,21 @@ libcairnfs_la_SOURCES = \
 	fs/cmd/cmd_get.c \
 	fs/cmd/cmd_history.c \
 	fs/cmd/cmd_init.c \
+	fs/cmd/cmd_inspect.c \
 	fs/cmd/cmd_keyset.c \
 	fs/cmd/cmd_keyset.h \
 	fs/cmd/cmd_load.c \
 	fs/cmd/cmd_ls.c \
+	fs/cmd/cmd_manifest.c \
 	fs/cmd/cmd_merge.c \
 	fs/cmd/cmd_opt.c \
 	fs/cmd/cmd_put.c \
 	fs/cmd/cmd_range.c \
+	fs/cmd/cmd_sst.c \
 	fs/cmd/cmd_stats.c \
 	fs/cmd/cmd_tables.c \
 	fs/cmd/cmd_upkeep.c \
+	fs/cmd/cmd_wal.c \
 	fs/cmd/forward.c \
 	fs/cmd/forward.h \
 	fs/cmd/run.c \
@@ -74,6 +78,8 @@ libcairnfs_la_SOURCES = \
 	fs/stats/stats_text.c \
 	fs/text/errmap.c \
 	fs/text/errmap.h \
+	fs/text/jsontext.c \
+	fs/text/jsontext.h \
 	fs/text/keytext.c \
 	fs/text/keytext.h \
 	fs/text/name.c \

@@ -66,6 +66,7 @@ unit_tests = \
 	tests/engine/table/test_format \
 	tests/engine/table/test_index \
 	tests/engine/table/test_props \
+	tests/engine/table/test_salvage \
 	tests/engine/table/test_table \
 	tests/engine/table/test_table_cache \
 	tests/engine/table/test_table_foreign \
@@ -73,10 +74,12 @@ unit_tests = \
 	tests/engine/version/test_edit \
 	tests/engine/version/test_filename \
 	tests/engine/version/test_level_iter \
+	tests/engine/version/test_manifest_facts \
 	tests/engine/version/test_options_file \
 	tests/engine/version/test_version \
 	tests/engine/version/test_version_set \
 	tests/engine/wal/test_log \
+	tests/engine/wal/test_salvage \
 	tests/fs/cmd/test_cmd_keyset \
 	tests/fs/cmd/test_run \
 	tests/fs/mount/test_inode \
@@ -86,6 +89,7 @@ unit_tests = \
 	tests/fs/mount/test_tree \
 	tests/fs/stats/test_stats \
 	tests/fs/text/test_errmap \
+	tests/fs/text/test_jsontext \
 	tests/fs/text/test_keytext \
 	tests/fs/text/test_name \
 	tests/fs/text/test_xattr \
@@ -201,6 +205,8 @@ tests_engine_table_test_index_CFLAGS = $(unit_cflags)
 tests_engine_table_test_index_LDADD = $(unit_ldadd)
 tests_engine_table_test_props_CFLAGS = $(unit_cflags)
 tests_engine_table_test_props_LDADD = $(unit_ldadd)
+tests_engine_table_test_salvage_CFLAGS = $(unit_cflags)
+tests_engine_table_test_salvage_LDADD = $(unit_ldadd)
 tests_engine_table_test_table_CFLAGS = $(unit_cflags)
 tests_engine_table_test_table_LDADD = $(unit_ldadd)
 tests_engine_table_test_table_cache_CFLAGS = $(unit_cflags)
@@ -215,6 +221,8 @@ tests_engine_version_test_filename_CFLAGS = $(unit_cflags)
 tests_engine_version_test_filename_LDADD = $(unit_ldadd)
 tests_engine_version_test_level_iter_CFLAGS = $(unit_cflags)
 tests_engine_version_test_level_iter_LDADD = $(unit_ldadd)
+tests_engine_version_test_manifest_facts_CFLAGS = $(unit_cflags)
+tests_engine_version_test_manifest_facts_LDADD = $(unit_ldadd)
 tests_engine_version_test_options_file_CFLAGS = $(unit_cflags)
 tests_engine_version_test_options_file_LDADD = $(unit_ldadd)
 tests_engine_version_test_version_CFLAGS = $(unit_cflags)
@@ -223,6 +231,8 @@ tests_engine_version_test_version_set_CFLAGS = $(unit_cflags)
 tests_engine_version_test_version_set_LDADD = $(unit_ldadd)
 tests_engine_wal_test_log_CFLAGS = $(unit_cflags)
 tests_engine_wal_test_log_LDADD = $(unit_ldadd)
+tests_engine_wal_test_salvage_CFLAGS = $(unit_cflags)
+tests_engine_wal_test_salvage_LDADD = $(unit_ldadd)
 tests_fs_cmd_test_cmd_keyset_CFLAGS = $(unit_cflags)
 tests_fs_cmd_test_cmd_keyset_LDADD = $(unit_ldadd)
 tests_fs_cmd_test_run_CFLAGS = $(unit_cflags)
@@ -241,6 +251,8 @@ tests_fs_stats_test_stats_CFLAGS = $(unit_cflags)
 tests_fs_stats_test_stats_LDADD = $(unit_ldadd)
 tests_fs_text_test_errmap_CFLAGS = $(unit_cflags)
 tests_fs_text_test_errmap_LDADD = $(unit_ldadd)
+tests_fs_text_test_jsontext_CFLAGS = $(unit_cflags)
+tests_fs_text_test_jsontext_LDADD = $(unit_ldadd)
 tests_fs_text_test_keytext_CFLAGS = $(unit_cflags)
 tests_fs_text_test_keytext_LDADD = $(unit_ldadd)
 tests_fs_text_test_name_CFLAGS = $(unit_cflags)

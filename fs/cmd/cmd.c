@@ -27,6 +27,9 @@ static const struct cmd_entry commands[] = {
 	{ "forget", cmd_forget, false, "drop old revisions" },
 	{ "checkpoint", cmd_checkpoint, false, "copy the store by hard links" },
 	{ "ingest", cmd_ingest, false, "add finished tables" },
+	{ "sst", cmd_sst, false, "show table files" },
+	{ "wal", cmd_wal, false, "show logs" },
+	{ "manifest", cmd_manifest, false, "show MANIFESTs" },
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -245,6 +245,38 @@ enum cmd_value_form { CMD_VALUE_BYTES, CMD_VALUE_HEX };
 int cmd_value_write(struct cmd *c, const struct mvcc_row *row,
 		    enum cmd_value_form form);
 
+/* ------------------------------------------------- looking inside, damage */
+
+/* The context of cmd_finding(). */
+struct cmd_findings {
+	struct cmd *c;
+	bool json;    /* to the answer, as objects */
+	bool remarks; /* what is no damage as well */
+	uint64_t n;   /* printed, but remarks */
+};
+
+/* Print a finding of the engine: a cairn_found_fn. */
+int cmd_finding(void *ctx, const struct cairn_finding *f);
+
+/* A key as a string of JSON. */
+int cmd_key_json(const struct cmd_key_opts *k, struct cairn_slice key,
+		 struct buf *out);
+
+/* Append "KEY TAB SEQNO TAB KIND TAB VALUE", or ,"key":... and so on. */
+int cmd_entry_text(const struct cmd_key_opts *k, const struct cairn_entry *e,
+		   bool json, struct buf *out);
+
+/* Append a number of bytes for people, as 6.9G. */
+int cmd_size_text(uint64_t bytes, struct buf *out);
+
+/* The exit status of a look at a file, after a message unless findings were
+ * printed. */
+int cmd_file_status(struct cmd *c, const struct cmd_findings *f, int err,
+		    const char *path);
+
+/* For commands on files: those of the daemon are none of its business. */
+int cmd_not_in_daemon(struct cmd *c);
+
 /* -------------------------------------------------------------- commands */
 
 typedef int cmd_fn(struct cmd *c, int argc, char **argv);
@@ -264,6 +296,9 @@ cmd_fn cmd_compact;
 cmd_fn cmd_forget;
 cmd_fn cmd_checkpoint;
 cmd_fn cmd_ingest;
+cmd_fn cmd_sst;
+cmd_fn cmd_wal;
+cmd_fn cmd_manifest;
 
 /* These run in the shell only, on the process's own streams. */
 int cmd_mount(int argc, char **argv);
