@@ -788,6 +788,50 @@ struct cairn_finding {
 /* Returns CAIRN_OK to go on; anything else ends the work, which returns it. */
 typedef int cairn_found_fn(void *ctx, const struct cairn_finding *f);
 
+struct cairn_verify_options {
+	cairn_found_fn *found; /* may be NULL */
+	void *ctx;
+	const bool volatile *cancel; /* polled; may be NULL */
+};
+
+struct cairn_verify_report {
+	uint64_t findings; /* remarks are none */
+	uint64_t tables;
+	uint64_t damaged_tables;
+	uint64_t table_bytes;
+	uint64_t entries; /* range tombstones included */
+	uint64_t blocks;
+	uint64_t damaged_blocks;
+	uint64_t logs;
+	uint64_t log_records;
+};
+
+/*
+ * Check everything in a directory against everything: CURRENT, the MANIFEST,
+ * OPTIONS; every block of every table, the order of its keys, its index, its
+ * filter, its properties, and what the MANIFEST says of it; every record of
+ * every log. Goes on behind what is wrong. Directories of RocksDB and LevelDB
+ * are checked as they are. Changes not a byte and takes no lock. Of the options
+ * only the env counts; o may be NULL. report may be NULL.
+ *   CAIRN_OK        nothing is wrong
+ *   CAIRN_ECORRUPT  something is, and was told to v->found
+ *   CAIRN_ENOENT    no database there
+ *   CAIRN_ENOTSUP   not a database that cairn can read, or one that needs
+ *                   something cairn does not have; the latter was told
+ *   CAIRN_EBUSY     held by another process
+ *   CAIRN_EABORTED  *v->cancel became true
+ */
+int cairn_verify(const char *dir, const struct cairn_options *o,
+		 const struct cairn_verify_options *v,
+		 struct cairn_verify_report *report);
+
+/*
+ * The same for a database that is open: the tables of this moment, and what is
+ * written of MANIFEST and logs. Reads and writes go on.
+ */
+int cairn_verify_open(struct cairn_db *db, const struct cairn_verify_options *v,
+		      struct cairn_verify_report *report);
+
 /* One entry of a table or operation of a log. */
 struct cairn_entry {
 	struct cairn_slice key;

@@ -193,9 +193,12 @@ libengine_la_SOURCES = \
 	engine/db/stats.h \
 	engine/db/store_options.c \
 	engine/db/store_options.h \
+	engine/db/table_check.c \
+	engine/db/table_check.h \
 	engine/db/thread.h \
 	engine/db/upgrade.c \
 	engine/db/upgrade.h \
+	engine/db/verify.c \
 	engine/db/work.c \
 	engine/db/work.h \
 	engine/db/work_error.c \

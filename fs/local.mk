@@ -23,6 +23,7 @@ libcairnfs_la_SOURCES = \
 	fs/cmd/cmd_stats.c \
 	fs/cmd/cmd_tables.c \
 	fs/cmd/cmd_upkeep.c \
+	fs/cmd/cmd_verify.c \
 	fs/cmd/cmd_wal.c \
 	fs/cmd/forward.c \
 	fs/cmd/forward.h \

@@ -45,6 +45,7 @@ unit_tests = \
 	tests/engine/db/test_stall \
 	tests/engine/db/test_stats \
 	tests/engine/db/test_upgrade \
+	tests/engine/db/test_verify \
 	tests/engine/db/test_work \
 	tests/engine/env/test_env_fault \
 	tests/engine/env/test_env_mem \
@@ -163,6 +164,8 @@ tests_engine_db_test_stats_CFLAGS = $(unit_cflags)
 tests_engine_db_test_stats_LDADD = $(unit_ldadd)
 tests_engine_db_test_upgrade_CFLAGS = $(unit_cflags)
 tests_engine_db_test_upgrade_LDADD = $(unit_ldadd)
+tests_engine_db_test_verify_CFLAGS = $(unit_cflags)
+tests_engine_db_test_verify_LDADD = $(unit_ldadd)
 tests_engine_db_test_work_CFLAGS = $(unit_cflags)
 tests_engine_db_test_work_LDADD = $(unit_ldadd)
 tests_engine_env_test_env_fault_CFLAGS = $(unit_cflags)

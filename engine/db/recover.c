@@ -19,6 +19,7 @@
 
 struct replay {
 	struct cairn_db *db;
+	bool only_check;
 	struct recovery *out;
 	int (*spill)(void *ctx);
 	void *ctx;
@@ -120,6 +121,8 @@ static int apply(struct replay *p, struct cairn_slice batch)
 	struct memtable *m;
 	int err;
 
+	if (p->only_check)
+		return CAIRN_OK;
 	if (!r->n_mems || !memtable_reserve(r->mems[r->n_mems - 1], cost)) {
 		err = add_memtable(p, cost);
 		if (err)
@@ -413,6 +416,25 @@ static int replay_log(struct replay *p)
 	if (err == CAIRN_ECORRUPT)
 		err = judge_damage(p, err, offset);
 	return err == CAIRN_NOT_FOUND ? set_torn(p, offset) : err;
+}
+
+int recover_check_logs(struct cairn_db *db, const uint64_t *numbers, size_t n,
+		       struct recovery *r, size_t *failed, uint64_t *n_records)
+{
+	struct replay p = { .db = db, .only_check = true, .out = r };
+	int err = CAIRN_OK;
+
+	for (*failed = 0; *failed < n; ++*failed) {
+		err = open_log(&p, numbers[*failed]);
+		if (!err)
+			err = replay_log(&p);
+		*n_records += p.n_records;
+		close_log(&p);
+		if (err)
+			break;
+	}
+	free(p.torn_path);
+	return err;
 }
 
 int recover_logs(struct cairn_db *db, const uint64_t *numbers, size_t n,

@@ -39,6 +39,16 @@ MUST_CHECK int recover_logs(struct cairn_db *db, const uint64_t *numbers,
 			    size_t n, int (*spill)(void *ctx), void *ctx,
 			    struct recovery *r);
 
+/*
+ * Whether the logs could be replayed; nothing is, and no memtables are made. Of
+ * db only env, dir and versions count. On failure *failed is the index of the
+ * log that it is about, and which cannot be gone past. *n_records is increased
+ * by the number of batches that would be applied.
+ */
+MUST_CHECK int recover_check_logs(struct cairn_db *db, const uint64_t *numbers,
+				  size_t n, struct recovery *r, size_t *failed,
+				  uint64_t *n_records);
+
 /* Drop the memtables. */
 void recovery_clear(struct recovery *r);
 void recovery_fini(struct recovery *r);

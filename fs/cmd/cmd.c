@@ -27,6 +27,7 @@ static const struct cmd_entry commands[] = {
 	{ "forget", cmd_forget, false, "drop old revisions" },
 	{ "checkpoint", cmd_checkpoint, false, "copy the store by hard links" },
 	{ "ingest", cmd_ingest, false, "add finished tables" },
+	{ "verify", cmd_verify, false, "check every file" },
 	{ "sst", cmd_sst, false, "show table files" },
 	{ "wal", cmd_wal, false, "show logs" },
 	{ "manifest", cmd_manifest, false, "show MANIFESTs" },
@@ -261,6 +262,31 @@ int cmd_open(struct cmd *c, const char *dir, enum cmd_access access,
 	if (err == CAIRN_ENOTSUP && strstr(cairn_errmsg(), "(upgrade)"))
 		cmd_hint(c, "--upgrade converts it, and LevelDB cannot open it "
 			    "any more");
+	if (err == CAIRN_EBUSY)
+		cmd_hint(c, "a store in use can be worked only through a cairn "
+			    "mount of it");
+	return *status;
+}
+
+int cmd_locate(struct cmd *c, const char *dir, int *status)
+{
+	char *mount = NULL;
+	int err;
+
+	*status = EXIT_YES;
+	if (c->in_daemon)
+		return 0;
+	err = forward_find_mount(dir, &mount, &c->own_dir);
+	if (err == CAIRN_NOT_FOUND) {
+		c->dir = c->own_dir ? c->own_dir : dir;
+		return 0;
+	}
+	if (!err) {
+		*status = forward_command(c, mount);
+		free(mount);
+		return -1;
+	}
+	*status = cmd_fail_code(c, err, dir);
 	if (err == CAIRN_EBUSY)
 		cmd_hint(c, "a store in use can be worked only through a cairn "
 			    "mount of it");

@@ -151,6 +151,12 @@ enum cmd_access {
 int cmd_open(struct cmd *c, const char *dir, enum cmd_access access,
 	     int *status);
 
+/*
+ * As cmd_open(), for commands that look at the files of a directory whether or
+ * not it can be opened: nothing is opened, c->dir is the data directory.
+ */
+int cmd_locate(struct cmd *c, const char *dir, int *status);
+
 /* Close what cmd_open() opened; status, or what closing failed with. */
 int cmd_close(struct cmd *c, int status);
 
@@ -296,6 +302,7 @@ cmd_fn cmd_compact;
 cmd_fn cmd_forget;
 cmd_fn cmd_checkpoint;
 cmd_fn cmd_ingest;
+cmd_fn cmd_verify;
 cmd_fn cmd_sst;
 cmd_fn cmd_wal;
 cmd_fn cmd_manifest;
