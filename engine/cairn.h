@@ -832,6 +832,58 @@ int cairn_verify(const char *dir, const struct cairn_options *o,
 int cairn_verify_open(struct cairn_db *db, const struct cairn_verify_options *v,
 		      struct cairn_verify_report *report);
 
+struct cairn_repair_options {
+	cairn_found_fn *found; /* what is wrong, and what is done; may be NULL
+				*/
+	void *ctx;
+	const bool volatile *cancel; /* polled; may be NULL */
+	bool dry_run;                /* look only */
+	/* Make a RocksDB directory of one of LevelDB's. Without, such a
+	 * directory is CAIRN_ENOTSUP when there is something to repair. */
+	bool upgrade;
+};
+
+struct cairn_repair_report {
+	bool damaged;          /* something was wrong */
+	bool repaired;         /* files were changed (with dry_run: would be) */
+	bool manifest_rebuilt; /* which tables count was not known for sure */
+	uint64_t tables_kept;  /* as they are */
+	uint64_t tables_rewritten; /* of what could be read */
+	uint64_t tables_lost;      /* nothing of them could be read, or found */
+	uint64_t entries_rewritten;
+	uint64_t blocks_lost;
+	uint64_t bytes_lost;  /* of tables and logs */
+	uint64_t log_records; /* brought into tables */
+};
+
+/*
+ * Make a database of what can be read of one. What cannot be read is told to
+ * r->found, with the keys that are lost where they can be told; so are tables
+ * that are missing.
+ *
+ * A table with bad blocks is replaced by one without them. Logs are brought
+ * into tables, whole records behind damage included. When the MANIFEST is lost
+ * or damaged, tables take their place by the sequence numbers of their entries,
+ * so that the newest value wins; but a table that a compaction had replaced,
+ * and that was not yet deleted, then counts again: deleted keys of it can come
+ * back. So they can when a tombstone is in a block that is lost. And range
+ * tombstones of RocksDB may then reach further than they should: only the
+ * MANIFEST knew where they end to count.
+ *
+ * Nothing that was there is destroyed: replaced files are moved to the
+ * subdirectory lost/. Until the moment the new MANIFEST counts everything
+ * stays as it was, whenever the work is cut off; after it, a second call finds
+ * nothing to do. When nothing is wrong nothing is changed.
+ *
+ * CAIRN_OK whatever was lost: see the report. CAIRN_ENOENT when there is
+ * nothing of a database, CAIRN_ENOTSUP when something is there that must not
+ * be lost but that cairn cannot keep (other column families, prepared
+ * transactions, codecs that are missing), CAIRN_EBUSY when it is in use.
+ */
+int cairn_repair(const char *dir, const struct cairn_options *o,
+		 const struct cairn_repair_options *r,
+		 struct cairn_repair_report *report);
+
 /* One entry of a table or operation of a log. */
 struct cairn_entry {
 	struct cairn_slice key;

@@ -183,6 +183,11 @@ libengine_la_SOURCES = \
 	engine/db/read_state.h \
 	engine/db/recover.c \
 	engine/db/recover.h \
+	engine/db/repair.c \
+	engine/db/repair_impl.h \
+	engine/db/repair_logs.c \
+	engine/db/repair_look.c \
+	engine/db/repair_tables.c \
 	engine/db/sizes.c \
 	engine/db/snapshot.c \
 	engine/db/snapshot.h \

@@ -19,6 +19,7 @@ libcairnfs_la_SOURCES = \
 	fs/cmd/cmd_opt.c \
 	fs/cmd/cmd_put.c \
 	fs/cmd/cmd_range.c \
+	fs/cmd/cmd_repair.c \
 	fs/cmd/cmd_sst.c \
 	fs/cmd/cmd_stats.c \
 	fs/cmd/cmd_tables.c \

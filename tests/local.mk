@@ -42,6 +42,7 @@ unit_tests = \
 	tests/engine/db/test_range_del \
 	tests/engine/db/test_read_state \
 	tests/engine/db/test_recover \
+	tests/engine/db/test_repair \
 	tests/engine/db/test_stall \
 	tests/engine/db/test_stats \
 	tests/engine/db/test_upgrade \
@@ -158,6 +159,8 @@ tests_engine_db_test_read_state_CFLAGS = $(unit_cflags)
 tests_engine_db_test_read_state_LDADD = $(unit_ldadd)
 tests_engine_db_test_recover_CFLAGS = $(unit_cflags)
 tests_engine_db_test_recover_LDADD = $(unit_ldadd)
+tests_engine_db_test_repair_CFLAGS = $(unit_cflags)
+tests_engine_db_test_repair_LDADD = $(unit_ldadd)
 tests_engine_db_test_stall_CFLAGS = $(unit_cflags)
 tests_engine_db_test_stall_LDADD = $(unit_ldadd)
 tests_engine_db_test_stats_CFLAGS = $(unit_cflags)
@@ -295,6 +298,7 @@ compat_tests = \
 	tests/compat/test_external \
 	tests/compat/test_live \
 	tests/compat/test_range_del \
+	tests/compat/test_repair \
 	tests/compat/test_rocksdb \
 	tests/compat/test_rocksdb_merge \
 	tests/compat/test_rocksdb_options
@@ -306,6 +310,8 @@ tests_compat_test_live_CFLAGS = $(unit_cflags)
 tests_compat_test_live_LDADD = $(unit_ldadd) -lrocksdb
 tests_compat_test_range_del_CFLAGS = $(unit_cflags)
 tests_compat_test_range_del_LDADD = $(unit_ldadd) -lrocksdb
+tests_compat_test_repair_CFLAGS = $(unit_cflags)
+tests_compat_test_repair_LDADD = $(unit_ldadd) -lrocksdb
 tests_compat_test_rocksdb_CFLAGS = $(unit_cflags)
 tests_compat_test_rocksdb_LDADD = $(unit_ldadd) -lrocksdb
 tests_compat_test_rocksdb_merge_CFLAGS = $(unit_cflags)

@@ -28,6 +28,7 @@ static const struct cmd_entry commands[] = {
 	{ "checkpoint", cmd_checkpoint, false, "copy the store by hard links" },
 	{ "ingest", cmd_ingest, false, "add finished tables" },
 	{ "verify", cmd_verify, false, "check every file" },
+	{ "repair", cmd_repair, false, "save what can be read of a store" },
 	{ "sst", cmd_sst, false, "show table files" },
 	{ "wal", cmd_wal, false, "show logs" },
 	{ "manifest", cmd_manifest, false, "show MANIFESTs" },

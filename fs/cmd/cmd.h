@@ -303,6 +303,7 @@ cmd_fn cmd_forget;
 cmd_fn cmd_checkpoint;
 cmd_fn cmd_ingest;
 cmd_fn cmd_verify;
+cmd_fn cmd_repair;
 cmd_fn cmd_sst;
 cmd_fn cmd_wal;
 cmd_fn cmd_manifest;
