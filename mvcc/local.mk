@@ -13,6 +13,7 @@ libmvcc_la_SOURCES = \
 	mvcc/forget.h \
 	mvcc/history.c \
 	mvcc/list.c \
+	mvcc/mend.c \
 	mvcc/mvcc.h \
 	mvcc/object.c \
 	mvcc/object.h \

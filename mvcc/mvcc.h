@@ -71,6 +71,23 @@ struct mvcc_options {
 int mvcc_open(const char *dir, const struct mvcc_options *opts,
 	      struct mvcc **out);
 
+struct mvcc_mend_report {
+	bool revisions;         /* it is a revision store */
+	bool history_forgotten; /* how far it went back is not known */
+	uint64_t marks;         /* written anew */
+	uint64_t log_entries;   /* written anew */
+};
+
+/*
+ * After cairn_repair() of a directory: bring back what a revision store has
+ * besides its rows and may have lost, the marks that make it one and entries of
+ * the change log, so that the current revision does not go back and no object
+ * number is used twice. All keys are read. A plain store is left as it is.
+ * engine may be NULL. Results as of cairn_open().
+ */
+int mvcc_mend(const char *dir, const struct cairn_options *engine,
+	      struct mvcc_mend_report *report);
+
 /* CAIRN_EBUSY, and nothing done, while anything of the store is in use. */
 int mvcc_close(struct mvcc *m);
 

@@ -102,6 +102,7 @@ unit_tests = \
 	tests/mvcc/test_forget \
 	tests/mvcc/test_history \
 	tests/mvcc/test_list \
+	tests/mvcc/test_mend \
 	tests/mvcc/test_model \
 	tests/mvcc/test_plain \
 	tests/mvcc/test_row_cache \
@@ -279,6 +280,8 @@ tests_mvcc_test_history_CFLAGS = $(unit_cflags)
 tests_mvcc_test_history_LDADD = $(unit_ldadd)
 tests_mvcc_test_list_CFLAGS = $(unit_cflags)
 tests_mvcc_test_list_LDADD = $(unit_ldadd)
+tests_mvcc_test_mend_CFLAGS = $(unit_cflags)
+tests_mvcc_test_mend_LDADD = $(unit_ldadd)
 tests_mvcc_test_model_CFLAGS = $(unit_cflags)
 tests_mvcc_test_model_LDADD = $(unit_ldadd)
 tests_mvcc_test_plain_CFLAGS = $(unit_cflags)

@@ -63,6 +63,28 @@ static int print_json(struct cmd *c, const struct cairn_repair_report *r)
 		r->blocks_lost, r->bytes_lost, r->log_records);
 }
 
+/* What a revision store needs besides its rows. */
+static int mend(struct cmd *c, bool json)
+{
+	struct mvcc_mend_report r;
+	int err = mvcc_mend(c->dir, NULL, &r);
+
+	if (err)
+		return cmd_fail_code(c, err, c->dir);
+	if (r.history_forgotten)
+		(void)cmd_fail(c, 0,
+			       "%s: what had been forgotten of the history is "
+			       "not known: all but the newest is forgotten now",
+			       c->dir);
+	if (json || (!r.marks && !r.log_entries))
+		return EXIT_YES;
+	err = cmd_printf(c,
+			 "revisions: %" PRIu64 " entries of the change log and "
+			 "%" PRIu64 " marks written anew\n",
+			 r.log_entries, r.marks);
+	return err ? cmd_fail_code(c, err, NULL) : EXIT_YES;
+}
+
 /* Whether something is gone that was there. */
 static bool has_loss(const struct cairn_repair_report *r)
 {
@@ -109,5 +131,8 @@ int cmd_repair(struct cmd *c, int argc, char **argv)
 		return cmd_fail_code(c, err, NULL);
 	if (ro.dry_run && r.damaged)
 		return EXIT_DAMAGE;
+	status = r.repaired ? mend(c, findings.json) : EXIT_YES;
+	if (status)
+		return status;
 	return has_loss(&r) ? EXIT_DAMAGE : EXIT_YES;
 }
