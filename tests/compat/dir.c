@@ -142,7 +142,23 @@ void dir_copy_live(const char *from, const char *to)
 	}
 }
 
-/* ----------------------------------------------------------------- tools */
+/* ---------------------------------------------------------------- checks */
+
+static int show_finding(void *ctx, const struct cairn_finding *f)
+{
+	(void)ctx;
+	if (f->code)
+		fprintf(stderr, "%s: %s\n", cairn_strerror(f->code),
+			f->message);
+	return CAIRN_OK;
+}
+
+void dir_verify(const char *path)
+{
+	const struct cairn_verify_options v = { .found = show_finding };
+
+	must(cairn_verify(path, NULL, &v, NULL), "verify");
+}
 
 /* Run by the shell, output into a file; what it says when it objects. */
 static bool tool_objects(const char *cmd, struct buf *said)

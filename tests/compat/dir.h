@@ -23,6 +23,9 @@ void file_copy(const char *from, const char *to);
  */
 void dir_copy_live(const char *from, const char *to);
 
+/* cairn's own check of a closed database, anybody's: nothing may be wrong. */
+void dir_verify(const char *path);
+
 /*
  * RocksDB's tools on a closed database: `ldb checkconsistency`, and with
  * tables `sst_dump --command=verify` of each. False when the tools are not

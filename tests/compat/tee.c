@@ -358,6 +358,8 @@ static void swap(struct tee *t)
 			kill_side(t, i);
 		else
 			close_side(t, i);
+	for (int i = 0; i < 2; i++)
+		dir_verify(t->side[i].dir);
 	t->swap(t);
 	t->swaps++;
 }

@@ -6,6 +6,7 @@
  *
  * A model says what must be there all the time.
  */
+#include <dirent.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -235,6 +236,19 @@ static void reopen_with_compactions(struct run *r)
 	open_ours(r);
 }
 
+/* All that is in the database, as cairn shows it. */
+static void dump(struct cairn_db *db, struct changes *rows)
+{
+	struct cairn_iter *it;
+
+	must(cairn_iter_new(db, NULL, &it), "iterator");
+	for (bool on = cairn_iter_first(it); on; on = cairn_iter_next(it))
+		changes_add(rows, CHANGE_PUT, cairn_iter_key(it),
+			    cairn_iter_value(it));
+	must(cairn_iter_status(it), "scan");
+	cairn_iter_free(it);
+}
+
 /* ------------------------------------------------------ reading both ways */
 
 /* The rows, all of them and no others: by scans and by lookups. */
@@ -321,6 +335,7 @@ static void way_back(struct run *r)
 {
 	dir_check_with_tools(r->dir, true);
 	visit(&rocksdb_store, r);
+	dir_verify(r->dir);
 	visit(&cairn_store, r);
 	dir_check_with_tools(r->dir, true);
 	visit(&rocksdb_store, r);
@@ -886,20 +901,101 @@ START_TEST(what_a_killed_process_committed_is_there_for_both)
 }
 END_TEST
 
-/* --------------------------------------------------------------- revisions */
+/* ----------------------------------------------------------------- repair */
 
-/* All that is in the database, as cairn shows it. */
-static void dump(struct cairn_db *db, struct changes *rows)
+/* Paths of the files whose names begin or end so; how many. */
+static size_t find_files(const struct run *r, const char *part,
+			 char names[][PATH_LEN + 64], size_t max)
 {
-	struct cairn_iter *it;
+	DIR *d = opendir(r->dir);
+	struct dirent *e;
+	size_t n = 0;
 
-	must(cairn_iter_new(db, NULL, &it), "iterator");
-	for (bool on = cairn_iter_first(it); on; on = cairn_iter_next(it))
-		changes_add(rows, CHANGE_PUT, cairn_iter_key(it),
-			    cairn_iter_value(it));
-	must(cairn_iter_status(it), "scan");
-	cairn_iter_free(it);
+	ck_assert_ptr_nonnull(d);
+	while ((e = readdir(d)) && n < max)
+		if (strstr(e->d_name, part))
+			snprintf(names[n++], PATH_LEN + 64, "%s/%s", r->dir,
+				 e->d_name);
+	closedir(d);
+	return n;
 }
+
+static void repair(struct run *r, struct cairn_repair_report *report)
+{
+	must(cairn_repair(r->dir, NULL, NULL, report), "repair");
+	ck_assert(report->damaged && report->repaired);
+}
+
+START_TEST(a_store_without_its_manifest_is_repaired_for_both)
+{
+	struct cairn_repair_report report;
+	char names[2][PATH_LEN + 64];
+	static struct run r;
+
+	run_init(&r);
+	open_ours(&r);
+	/* One sorted run: no older table that could count again. */
+	change(&r, 3000);
+	compact(&r);
+	close_ours(&r);
+	ck_assert_uint_eq(find_files(&r, "MANIFEST", names, 2), 1);
+	ck_assert_int_eq(unlink(names[0]), 0);
+	repair(&r, &report);
+	ck_assert(report.manifest_rebuilt);
+	way_back(&r);
+	run_fini(&r);
+}
+END_TEST
+
+static void flip_a_byte(const char *path)
+{
+	FILE *f = fopen(path, "r+b");
+	int c;
+
+	ck_assert_ptr_nonnull(f);
+	ck_assert_int_eq(fseek(f, 100, SEEK_SET), 0);
+	c = fgetc(f);
+	ck_assert_int_eq(fseek(f, 100, SEEK_SET), 0);
+	ck_assert_int_ne(fputc(c ^ 1, f), EOF);
+	ck_assert_int_eq(fclose(f), 0);
+}
+
+START_TEST(what_is_left_of_a_damaged_table_is_there_for_both)
+{
+	struct cairn_repair_report report;
+	char names[64][PATH_LEN + 64];
+	struct changes rows = { 0 };
+	static struct run r;
+	struct store *s;
+
+	run_init(&r);
+	set(&r, "block_size", "512");
+	open_ours(&r);
+	put_range(&r, 0, KEYS);
+	compact(&r);
+	close_ours(&r);
+	ck_assert_uint_gt(find_files(&r, ".sst", names, 64), 0);
+	flip_a_byte(names[0]);
+	repair(&r, &report);
+	ck_assert_uint_gt(report.blocks_lost, 0);
+
+	open_ours(&r);
+	dump(r.db, &rows);
+	close_ours(&r);
+	ck_assert_uint_lt(rows.n, KEYS);
+	ck_assert_uint_gt(rows.n, KEYS - 300);
+	dir_check_with_tools(r.dir, true);
+	s = rocksdb_store.open(r.dir, &(struct wish){ 0 });
+	check_rows(s, &rows);
+	s->ops->compact(s, NULL);
+	check_rows(s, &rows);
+	s->ops->close(s);
+	changes_fini(&rows);
+	run_fini(&r);
+}
+END_TEST
+
+/* --------------------------------------------------------------- revisions */
 
 static void open_revisions(struct run *r, struct mvcc **m)
 {
@@ -1011,6 +1107,11 @@ int main(void)
 	tcase_add_loop_test(t,
 			    what_a_killed_process_committed_is_there_for_both,
 			    0, (int)(sizeof(crashes) / sizeof(crashes[0])));
+	suite_add_tcase(s, t);
+	t = tcase_create("repair");
+	tcase_set_timeout(t, 300);
+	tcase_add_test(t, a_store_without_its_manifest_is_repaired_for_both);
+	tcase_add_test(t, what_is_left_of_a_damaged_table_is_there_for_both);
 	suite_add_tcase(s, t);
 	t = tcase_create("revisions");
 	tcase_set_timeout(t, 300);
