@@ -653,7 +653,7 @@ struct cairn_metrics {
 	uint64_t memtable_bytes;
 	uint64_t memtable_count;
 	uint64_t memtable_max;
-	uint64_t memtable_zombie_bytes;
+	uint64_t memtable_zombie_bytes; /* flushed, held by readers */
 
 	uint64_t wal_files;
 	uint64_t wal_bytes;

@@ -84,6 +84,7 @@ struct cairn_db {
 	bool closing;
 
 	/* Counters; relaxed. */
+	_Atomic uint64_t memtable_zombie_bytes;
 	struct table_stats table_stats;
 	struct hist get_ns;
 	struct hist commit_ns;

@@ -158,6 +158,8 @@ static void get_jobs(struct cairn_db *db, struct cairn_metrics *out)
 	obsolete_count(db->obsolete, &files);
 	out->wal_bytes = files.wal_bytes + commit_wal_bytes(db->commit);
 	out->wal_files = files.wal_files + 1;
+	out->memtable_zombie_bytes = atomic_load_explicit(
+		&db->memtable_zombie_bytes, memory_order_relaxed);
 	out->tables_zombie_bytes = files.zombie_bytes;
 	out->tables_obsolete_bytes = files.obsolete_bytes;
 	out->disk_usage_bytes = out->wal_bytes + files.zombie_bytes +

@@ -103,8 +103,10 @@ static void install(struct work *w, struct flush *f)
 {
 	struct cairn_db *db = w->db;
 
-	for (size_t i = 0; i < f->n; i++)
+	for (size_t i = 0; i < f->n; i++) {
+		memtable_retire(db->imm[i], &db->memtable_zombie_bytes);
 		memtable_unref(db->imm[i]);
+	}
 	db->n_imm -= f->n;
 	memmove(db->imm, db->imm + f->n, db->n_imm * sizeof(struct memtable *));
 	w->n_flushed += f->n;

@@ -69,6 +69,10 @@ struct memtable {
 	_Atomic uint32_t refs;
 	_Atomic uint32_t writers;
 
+	/* Set by memtable_retire(), under a reference. */
+	_Atomic uint64_t *zombie_bytes;
+	uint64_t retired_bytes;
+
 	/* The last range tombstone; 0: there is none. */
 	_Atomic uint32_t range_top;
 
@@ -167,6 +171,9 @@ void memtable_unref(struct memtable *m)
 	assert(old > 0);
 	if (old > 1)
 		return;
+	if (m->zombie_bytes)
+		atomic_fetch_sub_explicit(m->zombie_bytes, m->retired_bytes,
+					  memory_order_relaxed);
 	range_dels_unref(m->range_set);
 	mutex_fini(&m->range_mu);
 	arena_fini(&m->blocks);
@@ -738,6 +745,15 @@ size_t memtable_bytes(const struct memtable *m)
 		atomic_load_explicit(&m->pending, memory_order_acquire);
 
 	return (size_t)(bytes_used(m) + pending);
+}
+
+void memtable_retire(struct memtable *m, _Atomic uint64_t *zombie_bytes)
+{
+	assert(!m->zombie_bytes);
+	m->retired_bytes = memtable_bytes(m);
+	m->zombie_bytes = zombie_bytes;
+	atomic_fetch_add_explicit(zombie_bytes, m->retired_bytes,
+				  memory_order_relaxed);
 }
 
 size_t memtable_capacity(const struct memtable *m)

@@ -28,6 +28,12 @@ MUST_CHECK int memtable_new(size_t capacity, uint64_t log_number,
 void memtable_ref(struct memtable *m);
 void memtable_unref(struct memtable *m); /* NULL is allowed */
 
+/*
+ * m was flushed: from now until its memory is freed, its bytes are part of
+ * *zombie_bytes, which must live as long. Nobody writes to m any more; once.
+ */
+void memtable_retire(struct memtable *m, _Atomic uint64_t *zombie_bytes);
+
 uint64_t memtable_log_number(const struct memtable *m);
 
 /*

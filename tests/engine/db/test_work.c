@@ -373,6 +373,28 @@ START_TEST(an_iterator_keeps_its_files_until_it_goes)
 }
 END_TEST
 
+START_TEST(an_iterator_keeps_its_memtables_until_it_goes)
+{
+	struct cairn_iter *it;
+	struct test_db t;
+	uint64_t bytes;
+
+	begin(&t, false);
+	tdb_open(&t);
+	put_many(&t, 100, "v");
+	CK_OK(cairn_iter_new(t.db, NULL, &it));
+	bytes = metrics_of(&t).memtable_bytes;
+	ck_assert_uint_eq(metrics_of(&t).memtable_zombie_bytes, 0);
+	CK_OK(cairn_flush(t.db, true));
+	ck_assert_uint_eq(metrics_of(&t).memtable_zombie_bytes, bytes);
+	cairn_iter_free(it);
+	/* The flush itself may hold it for a moment longer. */
+	while (metrics_of(&t).memtable_zombie_bytes)
+		env_sleep_us(t.mem, 1000);
+	tdb_fini(&t);
+}
+END_TEST
+
 /* Many small changes, small files, several jobs at once, readers in between. */
 static void *write_many(void *arg)
 {
@@ -635,6 +657,7 @@ int main(void)
 	tcase_add_test(tc, manual_compactions_wait_for_one_another);
 	tcase_add_test(tc, a_running_compaction_is_shown);
 	tcase_add_test(tc, an_iterator_keeps_its_files_until_it_goes);
+	tcase_add_test(tc, an_iterator_keeps_its_memtables_until_it_goes);
 	tcase_add_test(tc, jobs_at_once_keep_the_levels_in_order);
 	tcase_add_test(tc, a_full_manifest_is_replaced_and_removed);
 	suite_add_tcase(s, tc);
