@@ -346,6 +346,7 @@ TESTS += \
 	tests/fs/mount_test.sh \
 	tests/fs/plain_test.sh \
 	tests/fuzz/fuzz_test.sh
+EXTRA_DIST += tests/fs/checks.sh
 
 AM_TESTS_ENVIRONMENT = CAIRN=$(abs_top_builddir)/cairn; export CAIRN;
 EXTRA_DIST += tests/data

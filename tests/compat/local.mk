@@ -46,3 +46,4 @@ endif
 endif
 endif
 EXTRA_DIST += tests/compat/tee_leveldb.sh
+noinst_HEADERS += tests/compat/scratch.h

@@ -13,6 +13,7 @@
 #include "engine/base/rng.h"
 #include "engine/base/slice.h"
 #include "engine/cairn.h"
+#include "tests/compat/scratch.h"
 #include "tests/support/runner.h"
 
 #define KEYS      2000
@@ -27,8 +28,8 @@ struct state {
 static struct state now;
 static uint32_t last_generation;
 static struct rng rng;
-static char dir[64];  /* of the database */
-static char root[64]; /* of all */
+static char dir[SCRATCH_LEN]; /* of the database */
+static char root[64];         /* of all */
 
 static size_t key_of(unsigned i, char text[32])
 {
@@ -63,12 +64,6 @@ static void end(void)
 
 	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", root);
 	ck_assert_int_eq(system(cmd), 0);
-}
-
-static void must(int err)
-{
-	ck_assert_msg(err == CAIRN_OK, "%s: %s", cairn_strerror(err),
-		      cairn_errmsg());
 }
 
 static void theirs_must(char *err, const char *what)

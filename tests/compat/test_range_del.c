@@ -12,6 +12,7 @@
 #include "engine/base/rng.h"
 #include "engine/base/slice.h"
 #include "engine/cairn.h"
+#include "tests/compat/scratch.h"
 #include "tests/support/runner.h"
 
 #define KEYS      1500
@@ -41,12 +42,6 @@ static size_t value_of(unsigned i, uint32_t generation, char *value)
 	for (size_t j = 0; j < n; j++)
 		value[j] = (char)('a' + (i + generation + j * j) % 26);
 	return n;
-}
-
-static void must(int err)
-{
-	ck_assert_msg(err == CAIRN_OK, "%s: %s", cairn_strerror(err),
-		      cairn_errmsg());
 }
 
 /* ------------------------------------------------------- what is to be done */
@@ -86,7 +81,7 @@ static void next_change(struct model *m, struct change *c)
 
 /* ------------------------------------------------------------- our side */
 
-static char dir[64];
+static char dir[SCRATCH_LEN];
 
 static struct cairn_db *open_ours(void)
 {
@@ -394,18 +389,12 @@ static struct model model;
 
 static void make_dir(void)
 {
-	const char *tmp = getenv("TMPDIR");
-
-	snprintf(dir, sizeof(dir), "%.40s/ranges-XXXXXX", tmp ? tmp : "/tmp");
-	ck_assert_ptr_nonnull(mkdtemp(dir));
+	scratch_make(dir);
 }
 
 static void remove_dir(void)
 {
-	char cmd[96];
-
-	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", dir);
-	ck_assert_int_eq(system(cmd), 0);
+	scratch_remove(dir);
 }
 
 static uint64_t first_seed(void)

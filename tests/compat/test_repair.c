@@ -12,6 +12,7 @@
 #include "engine/base/rng.h"
 #include "engine/env/env.h"
 #include "engine/version/filename.h"
+#include "tests/compat/scratch.h"
 #include "tests/support/runner.h"
 
 #define KEYS      3000
@@ -23,12 +24,6 @@ static char dir[80];
 struct model {
 	uint32_t generation[KEYS]; /* 0: absent */
 };
-
-static void must(int err)
-{
-	ck_assert_msg(err == CAIRN_OK, "%s: %s", cairn_strerror(err),
-		      cairn_errmsg());
-}
 
 /* A command with one or two paths behind it. */
 static void shell(const char *command, const char *a, const char *b)

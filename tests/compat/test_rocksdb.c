@@ -11,6 +11,7 @@
 #include "engine/base/rng.h"
 #include "engine/base/slice.h"
 #include "engine/cairn.h"
+#include "tests/compat/scratch.h"
 #include "tests/support/runner.h"
 
 #define KEYS      4000
@@ -37,31 +38,19 @@ static size_t value_of(unsigned i, uint32_t generation, char *value)
 	return n;
 }
 
-static char dir[64];
+static char dir[SCRATCH_LEN];
 
 static void make_dir(void)
 {
-	const char *tmp = getenv("TMPDIR");
-
-	snprintf(dir, sizeof(dir), "%.40s/compat-XXXXXX", tmp ? tmp : "/tmp");
-	ck_assert_ptr_nonnull(mkdtemp(dir));
+	scratch_make(dir);
 }
 
 static void remove_dir(void)
 {
-	char cmd[96];
-
-	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", dir);
-	ck_assert_int_eq(system(cmd), 0);
+	scratch_remove(dir);
 }
 
 /* ------------------------------------------------------------- our side */
-
-static void must(int err)
-{
-	ck_assert_msg(err == CAIRN_OK, "%s: %s", cairn_strerror(err),
-		      cairn_errmsg());
-}
 
 static struct cairn_db *open_ours(void)
 {

@@ -12,6 +12,7 @@
 
 #include "engine/base/buf.h"
 #include "engine/base/rng.h"
+#include "tests/compat/scratch.h"
 #include "tests/support/runner.h"
 
 /* The last third is put and deleted singly, and nothing else: RocksDB's single
@@ -27,28 +28,16 @@ struct model {
 	bool numbers; /* uint64add; else stringappend */
 };
 
-static char dir[64];
+static char dir[SCRATCH_LEN];
 
 static void make_dir(void)
 {
-	const char *tmp = getenv("TMPDIR");
-
-	snprintf(dir, sizeof(dir), "%.40s/merge-XXXXXX", tmp ? tmp : "/tmp");
-	ck_assert_ptr_nonnull(mkdtemp(dir));
+	scratch_make(dir);
 }
 
 static void remove_dir(void)
 {
-	char cmd[96];
-
-	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", dir);
-	ck_assert_int_eq(system(cmd), 0);
-}
-
-static void must(int err)
-{
-	ck_assert_msg(err == CAIRN_OK, "%s: %s", cairn_strerror(err),
-		      cairn_errmsg());
+	scratch_remove(dir);
 }
 
 static struct cairn_slice key_of(unsigned i, char text[32])

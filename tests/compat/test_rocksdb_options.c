@@ -11,33 +11,22 @@
 #include <unistd.h>
 
 #include "engine/base/slice.h"
+#include "tests/compat/scratch.h"
 #include "tests/support/runner.h"
 
 #define PREFIXES 400
 #define OF_EACH  3
 
-static char dir[64];
+static char dir[SCRATCH_LEN];
 
 static void make_dir(void)
 {
-	const char *tmp = getenv("TMPDIR");
-
-	snprintf(dir, sizeof(dir), "%.40s/options-XXXXXX", tmp ? tmp : "/tmp");
-	ck_assert_ptr_nonnull(mkdtemp(dir));
+	scratch_make(dir);
 }
 
 static void remove_dir(void)
 {
-	char cmd[96];
-
-	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", dir);
-	ck_assert_int_eq(system(cmd), 0);
-}
-
-static void must(int err)
-{
-	ck_assert_msg(err == CAIRN_OK, "%s: %s", cairn_strerror(err),
-		      cairn_errmsg());
+	scratch_remove(dir);
 }
 
 static struct cairn_slice key_of(unsigned prefix, unsigned n, char text[16])

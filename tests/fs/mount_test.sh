@@ -4,23 +4,12 @@
 # argument) is the program. Exit 77: skipped.
 set -u
 
-CAIRN=${1:-${CAIRN:-./cairn}}
-case $CAIRN in
-/*) ;;
-*) CAIRN=$PWD/$CAIRN ;;
-esac
-[ -x "$CAIRN" ] || { echo "FAIL: no program $CAIRN"; exit 1; }
-if [ ! -c /dev/fuse ] || ! (: <>/dev/fuse) 2>/dev/null; then
-	echo "SKIP: /dev/fuse is not usable here"
-	exit 77
-fi
+. "$(dirname "$0")/checks.sh"
+[ "$fuse" ] || skip "/dev/fuse is not usable here"
 
-top=$(mktemp -d "${TMPDIR:-/tmp}/cairn-mount.XXXXXX") || exit 1
 D=$top/store
 M=$top/mnt
 K=$M/keys
-checks=0
-failed=0
 
 cleanup()
 {
@@ -38,58 +27,6 @@ cleanup()
 pids=
 trap cleanup EXIT
 trap 'exit 1' HUP INT TERM
-
-fail()
-{
-	failed=$((failed + 1))
-	echo "FAIL: $*"
-}
-
-# check WHAT COMMAND...: the command succeeds.
-check()
-{
-	what=$1
-	shift
-	checks=$((checks + 1))
-	"$@" >"$top/out" 2>&1 || {
-		fail "$what: $*"
-		sed 's/^/	/' "$top/out"
-	}
-}
-
-# is WHAT GOT WANTED
-is()
-{
-	checks=$((checks + 1))
-	[ "$2" = "$3" ] || fail "$1: got '$2', wanted '$3'"
-}
-
-# refused WHAT TEXT COMMAND...: it fails with this text in its message.
-refused()
-{
-	what=$1
-	text=$2
-	shift 2
-	checks=$((checks + 1))
-	if LC_ALL=C "$@" >"$top/out" 2>&1; then
-		fail "$what: succeeded: $*"
-	elif ! grep -q "$text" "$top/out"; then
-		fail "$what: said '$(cat "$top/out")', not '$text'"
-	fi
-}
-
-# exits WHAT STATUS COMMAND...
-exits()
-{
-	what=$1
-	want=$2
-	shift 2
-	checks=$((checks + 1))
-	"$@" >"$top/out" 2>&1
-	got=$?
-	[ $got = "$want" ] ||
-		fail "$what: exit $got, wanted $want: $(cat "$top/out")"
-}
 
 rev()
 {

@@ -6,31 +6,16 @@
 # they hold. What needs /dev/fuse is left out without it. Exit 77: skipped.
 set -u
 
-CAIRN=${1:-${CAIRN:-./cairn}}
-case $CAIRN in
-/*) ;;
-*) CAIRN=$PWD/$CAIRN ;;
-esac
-[ -x "$CAIRN" ] || { echo "FAIL: no program $CAIRN"; exit 1; }
+. "$(dirname "$0")/checks.sh"
 FILES=$(dirname "$CAIRN")/tests/tools/key_files
-[ -x "$FILES" ] || { echo "SKIP: no $FILES"; exit 77; }
+[ -x "$FILES" ] || skip "no $FILES"
 GOLDEN=${GOLDEN:-${srcdir:-.}/tests/data/golden}
-[ -d "$GOLDEN/fv5" ] || [ -d "$GOLDEN/fv4" ] || {
-	echo "SKIP: no directories in $GOLDEN"
-	exit 77
-}
-fuse=yes
-if [ ! -c /dev/fuse ] || ! (: <>/dev/fuse) 2>/dev/null; then
-	fuse=
-fi
-
-top=$(mktemp -d "${TMPDIR:-/tmp}/cairn-plain.XXXXXX") || exit 1
+[ -d "$GOLDEN/fv5" ] || [ -d "$GOLDEN/fv4" ] ||
+	skip "no directories in $GOLDEN"
 D=$top/store
 M=$top/mnt
 K=$M/keys
 mkdir "$M"
-checks=0
-failed=0
 
 cleanup()
 {
@@ -41,61 +26,6 @@ cleanup()
 }
 trap cleanup EXIT
 trap 'exit 1' HUP INT TERM
-
-fail()
-{
-	failed=$((failed + 1))
-	echo "FAIL: $*"
-}
-
-# check WHAT COMMAND...: the command succeeds.
-check()
-{
-	what=$1
-	shift
-	checks=$((checks + 1))
-	"$@" >"$top/out" 2>&1 || {
-		fail "$what: $*"
-		sed 's/^/	/' "$top/out"
-	}
-}
-
-# is WHAT GOT WANTED
-is()
-{
-	checks=$((checks + 1))
-	[ "$2" = "$3" ] || fail "$1: got '$2', wanted '$3'"
-}
-
-# refused WHAT TEXT COMMAND...: it fails with this text in its message.
-refused()
-{
-	what=$1
-	text=$2
-	shift 2
-	checks=$((checks + 1))
-	if LC_ALL=C "$@" >"$top/out" 2>&1; then
-		fail "$what: succeeded: $*"
-	elif ! grep -q "$text" "$top/out"; then
-		fail "$what: said '$(cat "$top/out")', not '$text'"
-	fi
-}
-
-# exits WHAT STATUS TEXT COMMAND...: that status, and that text in the message.
-exits()
-{
-	what=$1
-	want=$2
-	text=$3
-	shift 3
-	checks=$((checks + 1))
-	"$@" >"$top/out" 2>&1
-	got=$?
-	[ $got = "$want" ] ||
-		fail "$what: exit $got, wanted $want: $(cat "$top/out")"
-	grep -q -- "$text" "$top/out" ||
-		fail "$what: said '$(cat "$top/out")', not '$text'"
-}
 
 # A golden directory as $D, ours to write to.
 take()
@@ -183,7 +113,7 @@ done
 unchanged()
 {
 	"$FILES" state "$D" >"$top/before"
-	exits "$@"
+	exits_saying "$@"
 	"$FILES" state "$D" >"$top/after"
 	is "what $1 changed" "$(diff "$top/before" "$top/after")" ""
 }
@@ -271,9 +201,9 @@ cannot "Pebble" all 'a Pebble database'
 for name in ldb-bloom ldb-log ldb-snappy ldb-tiny; do
 	[ -d "$GOLDEN/$name" ] || continue
 	take $name
-	exits "the hint of $name" 7 'hint: .*--upgrade' "$CAIRN" put "$D" k v
+	exits_saying "the hint of $name" 7 'hint: .*--upgrade' "$CAIRN" put "$D" k v
 	if [ -n "$fuse" ]; then
-		exits "the hint of $name" 7 'hint: .*--upgrade.*-o ro' \
+		exits_saying "the hint of $name" 7 'hint: .*--upgrade.*-o ro' \
 			"$CAIRN" mount "$D" "$M"
 		mount_it --upgrade
 		same "$name, upgraded" "$GOLDEN/$name/expected.tsv"
@@ -405,10 +335,10 @@ check "put by directory" "$CAIRN" put "$D" absent 'and now'
 is "seen" "$(cat "$K/absent")" 'and now'
 check "del" "$CAIRN" del "$M" absent
 refused "seen" "No such file" cat "$K/absent"
-exits "history" 7 "plain store" "$CAIRN" history "$M" A
-exits "forget" 7 "plain store" "$CAIRN" forget --keep 1 "$M"
-exits "get --rev" 7 "plain store" "$CAIRN" get --rev 1 "$M" A
-exits "put --if-rev" 7 "plain store" "$CAIRN" put --if-rev 0 "$M" A x
+exits_saying "history" 7 "plain store" "$CAIRN" history "$M" A
+exits_saying "forget" 7 "plain store" "$CAIRN" forget --keep 1 "$M"
+exits_saying "get --rev" 7 "plain store" "$CAIRN" get --rev 1 "$M" A
+exits_saying "put --if-rev" 7 "plain store" "$CAIRN" put --if-rev 0 "$M" A x
 check "ctl/flush" sh -c "echo >'$M/ctl/flush'"
 check "ctl/compact" sh -c "echo >'$M/ctl/compact'"
 check "ctl/sync" sh -c "echo >'$M/ctl/sync'"
@@ -438,7 +368,7 @@ rm -rf "$top/copy"
 check "checkpoint" sh -c "cd '$top' && '$CAIRN' checkpoint '$D' copy"
 is "the copy" "$("$CAIRN" dump "$top/copy" | cksum)" \
 	"$("$CAIRN" dump "$M" | cksum)"
-exits "checkpoint again" 3 "exists already" "$CAIRN" checkpoint "$M" "$top/copy"
+exits_saying "checkpoint again" 3 "exists already" "$CAIRN" checkpoint "$M" "$top/copy"
 
 # A listing is of the moment it was begun.
 i=0
@@ -477,7 +407,7 @@ check "but it can be read" cmp "$top/big" "$K/big"
 check "and moved" mv "$K/big" "$K/moved"
 check "and cut" truncate -s 100 "$K/moved"
 is "to its front" "$(cmp -n 100 "$top/big" "$K/moved" 2>&1)" ""
-exits "the tool as well" 2 "value over" \
+exits_saying "the tool as well" 2 "value over" \
 	sh -c "head -c 3M /dev/zero | '$CAIRN' put '$M' w"
 umount_it
 mount_it -q -o memory=32M,max_value=4M
@@ -486,7 +416,7 @@ check "3M with max_value=4M" dd if=/dev/zero of="$K/w" bs=1M count=3 \
 refused "5M" "File too large" \
 	dd if=/dev/zero of="$K/w" bs=1M count=5 status=none
 umount_it
-exits "history= on a plain store" 7 "keeps no revisions" \
+exits_saying "history= on a plain store" 7 "keeps no revisions" \
 	"$CAIRN" mount -o history=3 "$D" "$M"
 
 # One that many writers fill without waiting.
