@@ -259,21 +259,28 @@ static void hear(void *ctx, const struct cairn_event *e)
 	h->inside--;
 }
 
-static int count_of(const struct heard *h, enum cairn_event_kind kind)
+/* Background threads go on reporting while these look. */
+static int count_of(struct heard *h, enum cairn_event_kind kind)
 {
 	int n = 0;
 
+	pthread_mutex_lock(&h->mu);
 	for (int i = 0; i < h->n; i++)
 		n += h->kinds[i] == kind;
+	pthread_mutex_unlock(&h->mu);
 	return n;
 }
 
-static int index_of(const struct heard *h, enum cairn_event_kind kind)
+static int index_of(struct heard *h, enum cairn_event_kind kind)
 {
-	for (int i = 0; i < h->n; i++)
+	int at = -1;
+
+	pthread_mutex_lock(&h->mu);
+	for (int i = 0; i < h->n && at < 0; i++)
 		if (h->kinds[i] == kind)
-			return i;
-	return -1;
+			at = i;
+	pthread_mutex_unlock(&h->mu);
+	return at;
 }
 
 START_TEST(events_are_numbered_and_delivered_in_order)
