@@ -321,7 +321,7 @@ struct cairn_db;
  *   CAIRN_EBUSY     held by another process or by this one
  *   CAIRN_ECORRUPT  damaged; the message names file and offset
  *   CAIRN_ENOTSUP   needs something cairn does not have, named in the message
- * Options are copied; what they borrow must stay.
+ * Options are copied; what they borrow must stay. o may be NULL: defaults.
  */
 int cairn_open(const char *dir, const struct cairn_options *o,
 	       struct cairn_db **out);

@@ -339,14 +339,17 @@ dist_check_SCRIPTS += \
 	tests/fs/inspect_test.sh \
 	tests/fs/mount_test.sh \
 	tests/fs/plain_test.sh \
-	tests/fuzz/fuzz_test.sh
+	tests/fuzz/fuzz_test.sh \
+	tests/install/install_test.sh
 TESTS += \
 	tests/fs/cli_test.sh \
 	tests/fs/inspect_test.sh \
 	tests/fs/mount_test.sh \
 	tests/fs/plain_test.sh \
-	tests/fuzz/fuzz_test.sh
+	tests/fuzz/fuzz_test.sh \
+	tests/install/install_test.sh
 EXTRA_DIST += tests/fs/checks.sh
+EXTRA_DIST += tests/install/tour.c
 
 # Time-outs are there to end what hangs: a busy machine must not reach them.
 AM_TESTS_ENVIRONMENT = CAIRN=$(abs_top_builddir)/cairn; export CAIRN; \

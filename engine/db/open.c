@@ -768,9 +768,15 @@ static int open_once(const char *dir, const struct cairn_options *o,
 int cairn_open(const char *dir, const struct cairn_options *o,
 	       struct cairn_db **out)
 {
+	struct cairn_options defaults;
 	bool changed = true;
-	int err = options_check(o);
+	int err;
 
+	if (!o) {
+		options_init(&defaults);
+		o = &defaults;
+	}
+	err = options_check(o);
 	for (int tries = 0; !err && changed && tries < READ_TRIES; tries++) {
 		err = open_once(dir, o, &changed, out);
 		if (err == CAIRN_EABORTED && changed && tries + 1 < READ_TRIES)
