@@ -464,9 +464,34 @@ bool cairn_iter_seek_lt(struct cairn_iter *it, struct cairn_slice key);
 bool cairn_iter_seek_prefix_ge(struct cairn_iter *it, struct cairn_slice key);
 bool cairn_iter_next(struct cairn_iter *it);
 bool cairn_iter_prev(struct cairn_iter *it);
+/*
+ * Other bounds from now on, as in struct cairn_read_options; the bytes must
+ * stay as long as they are its bounds. The iterator then stands on nothing and
+ * must be positioned. It is not built anew: a seek to
+ * where the last one ended, as from [a, b) to [b, c), costs next to nothing.
+ */
+void cairn_iter_set_bounds(struct cairn_iter *it, struct cairn_slice lower,
+			   struct cairn_slice upper);
+/*
+ * Another iterator over the very same state, whatever has been written and
+ * which snapshot has been released since; it stands on nothing. o NULL: bounds
+ * and all as those of from now. Else its own; o->snapshot must be NULL
+ * (CAIRN_EINVAL). from may be at work in another thread meanwhile, except that
+ * it must not be freed, nor, with o NULL, have its bounds set.
+ */
+int cairn_iter_clone(const struct cairn_iter *from,
+		     const struct cairn_read_options *o,
+		     struct cairn_iter **out);
 bool cairn_iter_valid(const struct cairn_iter *it);
 struct cairn_slice cairn_iter_key(const struct cairn_iter *it);
 struct cairn_slice cairn_iter_value(const struct cairn_iter *it);
+/*
+ * The value stood on, valid wherever the iterator goes and when it is freed,
+ * until cairn_pinned_release(out). Release before closing the database. Mostly
+ * this copies nothing; backward, and where merge operands were applied, it
+ * does. CAIRN_EINVAL when the iterator stands on nothing.
+ */
+int cairn_iter_pin_value(struct cairn_iter *it, struct cairn_pinned *out);
 int cairn_iter_status(const struct cairn_iter *it);
 
 /* ---------------------------------------------------------------- upkeep */

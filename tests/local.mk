@@ -36,6 +36,7 @@ unit_tests = \
 	tests/engine/db/test_ingest \
 	tests/engine/db/test_invariants \
 	tests/engine/db/test_iter \
+	tests/engine/db/test_iter_reuse \
 	tests/engine/db/test_merge \
 	tests/engine/db/test_open \
 	tests/engine/db/test_options \
@@ -148,6 +149,8 @@ tests_engine_db_test_invariants_CFLAGS = $(unit_cflags)
 tests_engine_db_test_invariants_LDADD = $(unit_ldadd)
 tests_engine_db_test_iter_CFLAGS = $(unit_cflags)
 tests_engine_db_test_iter_LDADD = $(unit_ldadd)
+tests_engine_db_test_iter_reuse_CFLAGS = $(unit_cflags)
+tests_engine_db_test_iter_reuse_LDADD = $(unit_ldadd)
 tests_engine_db_test_merge_CFLAGS = $(unit_cflags)
 tests_engine_db_test_merge_LDADD = $(unit_ldadd)
 tests_engine_db_test_open_CFLAGS = $(unit_cflags)

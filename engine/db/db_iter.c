@@ -132,13 +132,15 @@ static int merge_forward(struct cairn_iter *it)
 static bool at_or_above_upper(const struct cairn_iter *it,
 			      struct cairn_slice user_key)
 {
-	return it->upper.data && slice_cmp(user_key, it->upper) >= 0;
+	return it->bounds.upper.data &&
+	       slice_cmp(user_key, it->bounds.upper) >= 0;
 }
 
 static bool below_lower(const struct cairn_iter *it,
 			struct cairn_slice user_key)
 {
-	return it->lower.data && slice_cmp(user_key, it->lower) < 0;
+	return it->bounds.lower.data &&
+	       slice_cmp(user_key, it->bounds.lower) < 0;
 }
 
 /* The length of user_key's prefix; SIZE_MAX: it has none. */
@@ -170,7 +172,7 @@ static int approach(struct cairn_iter *it, const struct ikey *target,
 		return CAIRN_OK;
 	}
 	*steps = 0;
-	iter_seek_ge(it->in, target);
+	iter_seek_forward(it->in, target);
 	/* A table with its keys in disorder must not send us in circles. */
 	if (it->in->valid && ikey_cmp(&it->in->key, target) < 0)
 		return out_of_order();
@@ -206,6 +208,17 @@ static int pass_unseen(struct cairn_iter *it, unsigned *steps)
 }
 
 /*
+ * The input has come to the first entry at or above upper. A walk of the range
+ * that follows begins there. (Without memory for that it is a dearer one.)
+ */
+static void note_end(struct cairn_iter *it)
+{
+	if (!it->floor_known && !it->prefix_mode)
+		it->floor_known =
+			buf_set(&it->floor, it->bounds.upper) == CAIRN_OK;
+}
+
+/*
  * Show the first visible entry from where the input stands on. skip: leave out
  * the versions of the key in key_copy.
  */
@@ -231,8 +244,11 @@ static bool settle_forward(struct cairn_iter *it, bool skip)
 			skip = false;
 			steps = 0;
 		}
-		if (at_or_above_upper(it, k->user_key) ||
-		    (it->prefix_mode && !has_prefix(it, k->user_key)))
+		if (at_or_above_upper(it, k->user_key)) {
+			note_end(it);
+			return end(it, CAIRN_OK);
+		}
+		if (it->prefix_mode && !has_prefix(it, k->user_key))
 			return end(it, CAIRN_OK);
 		if (ikey_seqno(k) > it->seqno) {
 			err = pass_unseen(it, &steps);
@@ -252,6 +268,7 @@ static bool settle_forward(struct cairn_iter *it, bool skip)
 			steps = 0;
 			break;
 		case KIND_MERGE:
+			it->floor_known = false;
 			err = merge_forward(it);
 			return err ? end(it, err) : show_merged(it, false);
 		default:
@@ -394,13 +411,34 @@ static bool settle_backward(struct cairn_iter *it)
 
 /* ----------------------------------------------------------- positioning */
 
+static bool at_or_above_floor(const struct cairn_iter *it,
+			      struct cairn_slice key)
+{
+	return it->floor_known && slice_cmp(key, buf_slice(&it->floor)) >= 0;
+}
+
 static bool seek_forward(struct cairn_iter *it, struct cairn_slice key)
 {
 	struct ikey target = ikey_seek(key, it->seqno);
+	bool from_here = at_or_above_floor(it, key);
+	int err;
 
-	if (at_or_above_upper(it, key))
+	if (at_or_above_upper(it, key)) {
+		it->floor_known = false;
 		return end(it, CAIRN_OK);
-	iter_seek_ge(it->in, &target);
+	}
+	/* Nothing visible lies between the key and the entry shown. */
+	if (from_here && it->valid && slice_cmp(key, it->key) <= 0)
+		return true;
+	it->floor_known = false;
+	if (it->in->valid && (from_here || ikey_cmp(&it->in->key, &target) < 0))
+		iter_seek_forward(it->in, &target);
+	else
+		iter_seek_ge(it->in, &target);
+	err = buf_set(&it->floor, key);
+	if (err)
+		return end(it, err);
+	it->floor_known = true;
 	return settle_forward(it, false);
 }
 
@@ -408,6 +446,7 @@ static bool seek_backward(struct cairn_iter *it, struct cairn_slice key)
 {
 	struct ikey before_all = { key, UINT64_MAX };
 
+	it->floor_known = false;
 	iter_seek_lt(it->in, &before_all);
 	return settle_backward(it);
 }
@@ -415,8 +454,9 @@ static bool seek_backward(struct cairn_iter *it, struct cairn_slice key)
 bool cairn_iter_first(struct cairn_iter *it)
 {
 	it->prefix_mode = false;
-	if (it->lower.data)
-		return seek_forward(it, it->lower);
+	if (it->bounds.lower.data)
+		return seek_forward(it, it->bounds.lower);
+	it->floor_known = false;
 	iter_first(it->in);
 	return settle_forward(it, false);
 }
@@ -426,8 +466,9 @@ bool cairn_iter_last(struct cairn_iter *it)
 	if (it->prefix_mode)
 		return end(it, error_set(CAIRN_EINVAL,
 					 "iterator: last in prefix mode"));
-	if (it->upper.data)
-		return seek_backward(it, it->upper);
+	if (it->bounds.upper.data)
+		return seek_backward(it, it->bounds.upper);
+	it->floor_known = false;
 	iter_last(it->in);
 	return settle_backward(it);
 }
@@ -435,13 +476,14 @@ bool cairn_iter_last(struct cairn_iter *it)
 bool cairn_iter_seek_ge(struct cairn_iter *it, struct cairn_slice key)
 {
 	it->prefix_mode = false;
-	return seek_forward(it, below_lower(it, key) ? it->lower : key);
+	return seek_forward(it, below_lower(it, key) ? it->bounds.lower : key);
 }
 
 bool cairn_iter_seek_lt(struct cairn_iter *it, struct cairn_slice key)
 {
 	it->prefix_mode = false;
-	return seek_backward(it, at_or_above_upper(it, key) ? it->upper : key);
+	return seek_backward(it, at_or_above_upper(it, key) ? it->bounds.upper
+							    : key);
 }
 
 bool cairn_iter_seek_prefix_ge(struct cairn_iter *it, struct cairn_slice key)
@@ -451,6 +493,7 @@ bool cairn_iter_seek_prefix_ge(struct cairn_iter *it, struct cairn_slice key)
 	int err;
 
 	it->prefix_mode = false;
+	it->floor_known = false;
 	if (len == SIZE_MAX || len > key.len)
 		return end(it, error_set(CAIRN_EINVAL,
 					 "iterator: key has no prefix"));
@@ -459,7 +502,7 @@ bool cairn_iter_seek_prefix_ge(struct cairn_iter *it, struct cairn_slice key)
 		return end(it, err);
 	it->prefix_mode = true;
 	if (below_lower(it, key))
-		key = it->lower;
+		key = it->bounds.lower;
 	if (at_or_above_upper(it, key) || !has_prefix(it, key))
 		return end(it, CAIRN_OK);
 	target = ikey_seek(key, it->seqno);
@@ -474,6 +517,7 @@ bool cairn_iter_next(struct cairn_iter *it)
 
 	if (!it->valid)
 		return false;
+	it->floor_known = false;
 	if (it->backward) {
 		behind_all = (struct ikey){ it->key, 0 };
 		iter_seek_ge(it->in, &behind_all);
@@ -510,6 +554,15 @@ bool cairn_iter_prev(struct cairn_iter *it)
 	return seek_backward(it, buf_slice(&it->key_copy));
 }
 
+void cairn_iter_set_bounds(struct cairn_iter *it, struct cairn_slice lower,
+			   struct cairn_slice upper)
+{
+	it->bounds = (struct level_bounds){ lower, upper };
+	it->prefix_mode = false;
+	iter_bounds_moved(it->in);
+	end(it, CAIRN_OK);
+}
+
 bool cairn_iter_valid(const struct cairn_iter *it)
 {
 	return it->valid;
@@ -528,6 +581,35 @@ struct cairn_slice cairn_iter_value(const struct cairn_iter *it)
 int cairn_iter_status(const struct cairn_iter *it)
 {
 	return it->status;
+}
+
+/* The input stands on the entry shown, so its memory can be kept as it is. */
+static int pin_input(struct cairn_iter *it, struct cairn_pinned *out)
+{
+	return it->backward || it->merged ? CAIRN_NOT_FOUND
+					  : iter_pin(it->in, out);
+}
+
+int cairn_iter_pin_value(struct cairn_iter *it, struct cairn_pinned *out)
+{
+	uint8_t *copy;
+	int err;
+
+	if (!it->valid)
+		return error_set(CAIRN_EINVAL,
+				 "iterator: no value, it is on no entry");
+	err = pin_input(it, out);
+	if (err != CAIRN_NOT_FOUND)
+		return err;
+	copy = malloc(it->value.len + 1);
+	if (!copy)
+		return error_nomem();
+	if (it->value.len)
+		memcpy(copy, it->value.data, it->value.len);
+	*out = (struct cairn_pinned){ .value = slice_of(copy, it->value.len),
+				      .release = free,
+				      .owner = copy };
+	return CAIRN_OK;
 }
 
 /* --------------------------------------------------------------- opening */
@@ -556,16 +638,15 @@ static bool may_hide(const struct read_state *s)
 }
 
 /* The sources of the read state, newest first; children has room for all. */
-static int open_children(const struct cairn_iter *it, bool fill_cache,
-			 bool hides, struct iter **children, size_t *n)
+static int open_children(const struct cairn_iter *it, bool hides,
+			 struct iter **children, size_t *n)
 {
 	const struct read_state *s = it->state;
 	const struct version *v = s->version;
 	struct level_iter_options opts = {
 		.tables = it->db->tables,
-		.scan = fill_cache ? TABLE_SCAN_CACHED : TABLE_SCAN_NO_FILL,
-		.lower = it->lower,
-		.upper = it->upper,
+		.scan = it->fill_cache ? TABLE_SCAN_CACHED : TABLE_SCAN_NO_FILL,
+		.bounds = &it->bounds,
 		.range_dels = hides,
 	};
 	int err = CAIRN_OK;
@@ -584,7 +665,7 @@ static int open_children(const struct cairn_iter *it, bool fill_cache,
 	return err;
 }
 
-static int open_input(struct cairn_iter *it, bool fill_cache)
+static int open_input(struct cairn_iter *it)
 {
 	size_t max = it->state->n_mems + it->state->version->n_sublevels +
 		     CAIRN_LEVELS;
@@ -595,7 +676,7 @@ static int open_input(struct cairn_iter *it, bool fill_cache)
 
 	if (!children)
 		return error_nomem();
-	err = open_children(it, fill_cache, hides, children, &n);
+	err = open_children(it, hides, children, &n);
 	if (!err) {
 		err = hides ? merging_iter_new_hiding(children, n, it->seqno,
 						      &it->in)
@@ -616,30 +697,24 @@ static void release(struct cairn_iter *it)
 	buf_fini(&it->key_copy);
 	buf_fini(&it->value_copy);
 	buf_fini(&it->prefix);
+	buf_fini(&it->floor);
 	merge_operands_fini(&it->operands);
 	buf_fini(&it->merged_copy);
 }
 
-int cairn_iter_new(struct cairn_db *db, const struct cairn_read_options *o,
-		   struct cairn_iter **out)
+static void take_options(struct cairn_iter *it,
+			 const struct cairn_read_options *o)
 {
-	const struct cairn_read_options defaults = { 0 };
-	struct cairn_iter *it = calloc(1, sizeof(*it));
-	int err;
+	it->bounds = (struct level_bounds){ o->lower, o->upper };
+	it->fill_cache = !o->no_fill_cache;
+}
 
-	if (!it)
-		return error_nomem();
-	if (!o)
-		o = &defaults;
-	it->db = db;
-	it->lower = o->lower;
-	it->upper = o->upper;
-	/* The state first, then the seqno: see read_state.h. */
-	it->state = read_state_ref_current(db->read_states);
-	it->seqno = o->snapshot ? o->snapshot->seqno
-				: atomic_load_explicit(&db->visible,
-						       memory_order_acquire);
-	err = open_input(it, !o->no_fill_cache);
+/* Make what it says into an iterator; it is freed after a failure. */
+static int open_iter(struct cairn_iter *it, struct cairn_iter **out)
+{
+	struct cairn_db *db = it->db;
+	int err = open_input(it);
+
 	if (err) {
 		release(it);
 		free(it);
@@ -652,6 +727,52 @@ int cairn_iter_new(struct cairn_db *db, const struct cairn_read_options *o,
 	mutex_unlock(&db->mu);
 	*out = it;
 	return CAIRN_OK;
+}
+
+int cairn_iter_new(struct cairn_db *db, const struct cairn_read_options *o,
+		   struct cairn_iter **out)
+{
+	const struct cairn_read_options defaults = { 0 };
+	struct cairn_iter *it = calloc(1, sizeof(*it));
+
+	if (!it)
+		return error_nomem();
+	if (!o)
+		o = &defaults;
+	it->db = db;
+	take_options(it, o);
+	/* The state first, then the seqno: see read_state.h. */
+	it->state = read_state_ref_current(db->read_states);
+	it->seqno = o->snapshot ? o->snapshot->seqno
+				: atomic_load_explicit(&db->visible,
+						       memory_order_acquire);
+	return open_iter(it, out);
+}
+
+int cairn_iter_clone(const struct cairn_iter *from,
+		     const struct cairn_read_options *o,
+		     struct cairn_iter **out)
+{
+	struct cairn_iter *it;
+
+	if (o && o->snapshot)
+		return error_set(CAIRN_EINVAL,
+				 "iterator: a clone sees what its original "
+				 "does; it takes no snapshot");
+	it = calloc(1, sizeof(*it));
+	if (!it)
+		return error_nomem();
+	/* Of from only what positioning does not change: see cairn.h. */
+	it->db = from->db;
+	it->state = read_state_ref(from->state);
+	it->seqno = from->seqno;
+	if (o) {
+		take_options(it, o);
+	} else {
+		it->bounds = from->bounds;
+		it->fill_cache = from->fill_cache;
+	}
+	return open_iter(it, out);
 }
 
 void cairn_iter_free(struct cairn_iter *it)

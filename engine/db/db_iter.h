@@ -19,6 +19,7 @@
 #include "engine/db/read_state.h"
 #include "engine/kv/iter.h"
 #include "engine/kv/merge.h"
+#include "engine/version/level_iter.h"
 
 struct cairn_iter {
 	struct list link; /* in db->iterators; guarded by db->mu */
@@ -29,9 +30,15 @@ struct cairn_iter {
 	struct read_state *state;
 	struct iter *in;
 	uint64_t seqno;
-	struct cairn_slice lower; /* data NULL: no bound */
-	struct cairn_slice upper;
+	bool fill_cache;
+	struct level_bounds bounds; /* the input looks at them, too */
 
+	/*
+	 * The input goes forward, and stands on the first entry at or above
+	 * floor, or further, with nothing visible in between. A seek to a key
+	 * at or above floor may go on from there (iter_seek_forward()).
+	 */
+	bool floor_known;
 	bool valid;
 	bool backward; /* which of the two ways above; only when valid */
 	bool merged;   /* the third way; only when valid and not backward */
@@ -43,6 +50,7 @@ struct cairn_iter {
 	struct buf key_copy;   /* the key shown, or one to be passed over */
 	struct buf value_copy; /* backward only */
 	struct buf prefix;     /* in prefix mode */
+	struct buf floor;      /* only when floor_known */
 
 	struct merge_operands operands; /* of one key */
 	struct buf merged_copy;         /* what they became */

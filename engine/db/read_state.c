@@ -124,6 +124,13 @@ struct read_state *read_state_ref_current(struct read_states *rs)
 	return s;
 }
 
+struct read_state *read_state_ref(struct read_state *s)
+{
+	/* Relaxed: the caller's reference keeps the count above 0. */
+	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+	return s;
+}
+
 /* ---------------------------------------------------------- for one read */
 
 struct read_state *read_state_acquire(struct read_states *rs)

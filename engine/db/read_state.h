@@ -52,6 +52,7 @@ void read_state_release(struct read_states *rs, struct read_state *s);
 
 /* For iterators: a plain reference that may be held for long. */
 struct read_state *read_state_ref_current(struct read_states *rs);
+struct read_state *read_state_ref(struct read_state *s); /* returns s */
 void read_state_unref(struct read_state *s);
 
 #endif

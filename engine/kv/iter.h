@@ -49,6 +49,26 @@ struct iter_ops {
 	 */
 	void (*seek_prefix_ge)(struct iter *it, const struct ikey *target,
 			       struct cairn_slice prefix);
+	/*
+	 * As seek_ge, and only when valid, for a caller who knows that what
+	 * lies from *target up to key, if *target is before it, does not
+	 * count: a source that is there already may stay where it is, and one
+	 * that is near may go by steps. Nothing is remembered from one call to
+	 * the next, so there is no hint that could be wrong. NULL: same as
+	 * seek_ge.
+	 */
+	void (*seek_forward)(struct iter *it, const struct ikey *target);
+	/*
+	 * The bounds that sources below were made with are others now: one that
+	 * ended may go on. A positioning call follows. NULL: of no interest.
+	 */
+	void (*bounds_moved)(struct iter *it);
+	/*
+	 * Only when valid: keep the bytes of value where they are until *out
+	 * is released, wherever the iterator goes. CAIRN_NOT_FOUND: they are
+	 * the iterator's own and must be copied. NULL: they always are.
+	 */
+	int (*pin)(struct iter *it, struct cairn_pinned *out);
 	/* Only when valid. */
 	void (*next)(struct iter *it);
 	void (*prev)(struct iter *it);
@@ -86,6 +106,25 @@ static inline void iter_seek_prefix_ge(struct iter *it,
 		it->ops->seek_prefix_ge(it, target, prefix);
 	else
 		it->ops->seek_ge(it, target);
+}
+
+static inline void iter_seek_forward(struct iter *it, const struct ikey *target)
+{
+	if (it->ops->seek_forward)
+		it->ops->seek_forward(it, target);
+	else
+		it->ops->seek_ge(it, target);
+}
+
+static inline void iter_bounds_moved(struct iter *it)
+{
+	if (it->ops->bounds_moved)
+		it->ops->bounds_moved(it);
+}
+
+static inline MUST_CHECK int iter_pin(struct iter *it, struct cairn_pinned *out)
+{
+	return it->ops->pin ? it->ops->pin(it, out) : CAIRN_NOT_FOUND;
 }
 
 static inline void iter_next(struct iter *it)

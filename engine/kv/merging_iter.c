@@ -31,8 +31,11 @@ struct merging_iter {
 	struct child *heap;
 	size_t n_heap;
 	size_t n;
-	bool hides;  /* entries that tombstones cover for readers at seqno */
-	bool scoped; /* and a child may have tombstones here */
+	/* What keeps children from standing where a seek left them: */
+	bool prefixed; /* some were sought by prefix and may be nowhere */
+	bool unsure;   /* those that ended may go on: bounds have moved */
+	bool hides;    /* entries that tombstones cover for readers at seqno */
+	bool scoped;   /* and a child may have tombstones here */
 	uint64_t seqno;
 	struct iter *children[];
 };
@@ -236,7 +239,7 @@ static int seek_past(struct merging_iter *m, struct range_scope *s)
 		iter_next(it);
 		return CAIRN_OK;
 	}
-	iter_seek_ge(it, &to);
+	iter_seek_forward(it, &to);
 	return it->valid && ikey_cmp(&it->key, &to) < 0 ? out_of_order()
 							: CAIRN_OK;
 }
@@ -307,11 +310,19 @@ static void raise_target(const struct merging_iter *m, const struct iter *it,
 		*target = to;
 }
 
+/* All children are going to be positioned, whatever they were at. */
+static void begin(struct merging_iter *m, bool reverse)
+{
+	m->reverse = reverse;
+	m->prefixed = false;
+	m->unsure = false;
+}
+
 static void merging_first(struct iter *base)
 {
 	struct merging_iter *m = (struct merging_iter *)base;
 
-	m->reverse = false;
+	begin(m, false);
 	for (size_t i = 0; i < m->n; i++)
 		iter_first(m->children[i]);
 	rebuild(m);
@@ -321,7 +332,7 @@ static void merging_last(struct iter *base)
 {
 	struct merging_iter *m = (struct merging_iter *)base;
 
-	m->reverse = true;
+	begin(m, true);
 	for (size_t i = 0; i < m->n; i++)
 		iter_last(m->children[i]);
 	rebuild(m);
@@ -330,10 +341,9 @@ static void merging_last(struct iter *base)
 static void merging_seek_ge(struct iter *base, const struct ikey *target)
 {
 	struct merging_iter *m = (struct merging_iter *)base;
-
 	struct ikey from = *target;
 
-	m->reverse = false;
+	begin(m, false);
 	for (size_t i = 0; i < m->n; i++) {
 		iter_seek_ge(m->children[i], &from);
 		raise_target(m, m->children[i], &from);
@@ -341,11 +351,57 @@ static void merging_seek_ge(struct iter *base, const struct ikey *target)
 	rebuild(m);
 }
 
+/*
+ * Going forward each child stands on its first entry at or above the merged
+ * position, so one that is not before the target needs no seek, and one that
+ * has ended has nothing there. This holds for all children or, where it does
+ * not, none is spared; Pebble once let a child be clever that had not been
+ * positioned, and deleted keys came back.
+ */
+static void merging_seek_forward(struct iter *base, const struct ikey *target)
+{
+	struct merging_iter *m = (struct merging_iter *)base;
+	struct ikey from = *target;
+
+	if (!base->valid || m->reverse || m->prefixed) {
+		merging_seek_ge(base, target);
+		return;
+	}
+	for (size_t i = 0; i < m->n; i++) {
+		struct iter *it = m->children[i];
+
+		if (!it->valid) {
+			if (m->unsure)
+				iter_seek_ge(it, &from);
+		} else if (ikey_cmp(&it->key, &from) < 0) {
+			iter_seek_forward(it, &from);
+		}
+		raise_target(m, it, &from);
+	}
+	m->unsure = false;
+	rebuild(m);
+}
+
+static void merging_bounds_moved(struct iter *base)
+{
+	struct merging_iter *m = (struct merging_iter *)base;
+
+	m->unsure = true;
+}
+
+static int merging_pin(struct iter *base, struct cairn_pinned *out)
+{
+	struct merging_iter *m = (struct merging_iter *)base;
+
+	assert(base->valid);
+	return iter_pin(m->front.it, out);
+}
+
 static void merging_seek_lt(struct iter *base, const struct ikey *target)
 {
 	struct merging_iter *m = (struct merging_iter *)base;
 
-	m->reverse = true;
+	begin(m, true);
 	for (size_t i = 0; i < m->n; i++)
 		iter_seek_lt(m->children[i], target);
 	rebuild(m);
@@ -356,7 +412,8 @@ static void merging_seek_prefix_ge(struct iter *base, const struct ikey *target,
 {
 	struct merging_iter *m = (struct merging_iter *)base;
 
-	m->reverse = false;
+	begin(m, false);
+	m->prefixed = true;
 	for (size_t i = 0; i < m->n; i++)
 		iter_seek_prefix_ge(m->children[i], target, prefix);
 	rebuild(m);
@@ -432,6 +489,9 @@ static const struct iter_ops merging_ops = {
 	.seek_ge = merging_seek_ge,
 	.seek_lt = merging_seek_lt,
 	.seek_prefix_ge = merging_seek_prefix_ge,
+	.seek_forward = merging_seek_forward,
+	.bounds_moved = merging_bounds_moved,
+	.pin = merging_pin,
 	.next = merging_next,
 	.prev = merging_prev,
 	.close = merging_close,

@@ -15,6 +15,10 @@
 /* Steps between versions of a key before a search from the top is cheaper. */
 #define VERSION_STEPS_MAX 8
 
+/* How often an iterator tries a step before a search, see there. */
+#define STEP_TRIES  2
+#define STEP_PERIOD 16
+
 /*
  * One slot of the index for so many bytes: about one for each entry with a
  * value of 100 bytes, at 3 % of the memory.
@@ -626,6 +630,7 @@ struct mem_iter {
 	struct iter base;
 	struct memtable *m;
 	uint32_t node;
+	unsigned n_far; /* forward seeks in a row that one step was not for */
 	struct range_dels *set; /* NULL: no range tombstones */
 	struct range_scope scope;
 };
@@ -664,6 +669,45 @@ static void mem_iter_seek_ge(struct iter *it, const struct ikey *target)
 	const struct skiplist *s = &((struct mem_iter *)it)->m->list;
 
 	mem_iter_at(it, skiplist_seek_ge(s, target));
+}
+
+/*
+ * One step costs a cache miss and a search two or three, so one is tried before
+ * a search, but only now and then once it has not helped.
+ */
+static void mem_iter_seek_forward(struct iter *it, const struct ikey *target)
+{
+	struct mem_iter *mi = (struct mem_iter *)it;
+
+	assert(it->valid);
+	if (ikey_cmp(&it->key, target) >= 0)
+		return;
+	if (mi->n_far < STEP_TRIES || mi->n_far % STEP_PERIOD == 0) {
+		mem_iter_at(it, skiplist_next(&mi->m->list, mi->node));
+		if (!it->valid || ikey_cmp(&it->key, target) >= 0) {
+			mi->n_far = 0;
+			return;
+		}
+	}
+	mi->n_far++;
+	mem_iter_seek_ge(it, target);
+}
+
+static void release_value(void *m)
+{
+	memtable_unref(m);
+}
+
+static int mem_iter_pin(struct iter *it, struct cairn_pinned *out)
+{
+	struct mem_iter *mi = (struct mem_iter *)it;
+
+	assert(it->valid);
+	memtable_ref(mi->m);
+	*out = (struct cairn_pinned){ .value = it->value,
+				      .release = release_value,
+				      .owner = mi->m };
+	return CAIRN_OK;
 }
 
 static void mem_iter_seek_lt(struct iter *it, const struct ikey *target)
@@ -710,6 +754,8 @@ static const struct iter_ops mem_iter_ops = {
 	.last = mem_iter_last,
 	.seek_ge = mem_iter_seek_ge,
 	.seek_lt = mem_iter_seek_lt,
+	.seek_forward = mem_iter_seek_forward,
+	.pin = mem_iter_pin,
 	.next = mem_iter_next,
 	.prev = mem_iter_prev,
 	.close = mem_iter_close,

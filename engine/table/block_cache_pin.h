@@ -97,6 +97,14 @@ static inline bool cache_pin_hint(_Atomic(struct block_handle_ref *) *slot,
 	return false;
 }
 
+/* Add a pin to what p, which has a ref, has pinned; block_cache_unpin() drops
+ * it. */
+static inline void cache_pin_again(const struct cache_pin *p)
+{
+	if (pin_take(&p->ref->state) & PIN_EVER_FULL)
+		block_cache_drain(p->ref);
+}
+
 /*
  * Pin key, loading it when it is missing; slot is made to remember it. With
  * fill a missing block is added to the cache, and others that want it wait for

@@ -338,6 +338,32 @@ static int seek_ge(struct table_iter *it, const struct ikey *target)
 	return err ? err : first_from_here(it);
 }
 
+/*
+ * Standing before *target: mostly that is in this block or the next one, and
+ * the index need not be searched.
+ */
+static int seek_near(struct table_iter *it, const struct ikey *target)
+{
+	int err = CAIRN_OK;
+
+	if (index_compare(it->leaf, it->i, target) < 0) {
+		if (it->i + 1 >= it->leaf->n ||
+		    index_compare(it->leaf, it->i + 1, target) < 0)
+			return seek_ge(it, target);
+		it->i++;
+		err = fetch(it);
+	}
+	if (!err)
+		err = need_index(it);
+	if (err)
+		return err;
+	err = block_iter_seek_ge(&it->entry, target);
+	if (err != CAIRN_NOT_FOUND)
+		return in_block(it, err);
+	err = next_block(it);
+	return err ? err : first_from_here(it);
+}
+
 static int seek_lt(struct table_iter *it, const struct ikey *target)
 {
 	int err = seek_block(it, target);
@@ -365,6 +391,34 @@ static void table_iter_seek_ge(struct iter *base, const struct ikey *target)
 	struct table_iter *it = (struct table_iter *)base;
 
 	land(it, seek_ge(it, target));
+}
+
+static void table_iter_seek_forward(struct iter *base,
+				    const struct ikey *target)
+{
+	struct table_iter *it = (struct table_iter *)base;
+
+	assert(base->valid);
+	if (ikey_cmp(&base->key, target) < 0)
+		land(it, seek_near(it, target));
+}
+
+/*
+ * Another pin on the block. A block that no cache holds is the iterator's, and
+ * the value must be copied.
+ */
+static int table_iter_pin(struct iter *base, struct cairn_pinned *out)
+{
+	struct table_iter *it = (struct table_iter *)base;
+
+	assert(base->valid);
+	if (!it->pin.ref)
+		return CAIRN_NOT_FOUND;
+	cache_pin_again(&it->pin);
+	*out = (struct cairn_pinned){ .value = base->value,
+				      .release = block_cache_unpin,
+				      .owner = it->pin.ref };
+	return CAIRN_OK;
 }
 
 static void table_iter_seek_lt(struct iter *base, const struct ikey *target)
@@ -449,6 +503,8 @@ static const struct iter_ops table_iter_ops = {
 	.seek_ge = table_iter_seek_ge,
 	.seek_lt = table_iter_seek_lt,
 	.seek_prefix_ge = table_iter_seek_prefix_ge,
+	.seek_forward = table_iter_seek_forward,
+	.pin = table_iter_pin,
 	.next = table_iter_next,
 	.prev = table_iter_prev,
 	.close = table_iter_close,

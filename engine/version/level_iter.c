@@ -78,16 +78,20 @@ static void show_scope(struct level_iter *l)
 
 static bool above_upper(const struct level_iter *l, size_t i)
 {
-	return l->opts.upper.data &&
-	       slice_cmp(l->files->files[i]->smallest_key.user_key,
-			 l->opts.upper) >= 0;
+	const struct level_bounds *b = l->opts.bounds;
+
+	return b && b->upper.data &&
+	       slice_cmp(l->files->files[i]->smallest_key.user_key, b->upper) >=
+		       0;
 }
 
 static bool below_lower(const struct level_iter *l, size_t i)
 {
-	return l->opts.lower.data &&
-	       slice_cmp(l->files->files[i]->largest_key.user_key,
-			 l->opts.lower) < 0;
+	const struct level_bounds *b = l->opts.bounds;
+
+	return b && b->lower.data &&
+	       slice_cmp(l->files->files[i]->largest_key.user_key, b->lower) <
+		       0;
 }
 
 /*
@@ -178,11 +182,12 @@ static void settle_backward(struct level_iter *l, bool leave)
 static void level_first(struct iter *base)
 {
 	struct level_iter *l = (struct level_iter *)base;
+	const struct level_bounds *b = l->opts.bounds;
 	size_t i = 0;
 
 	l->prefix_mode = false;
-	if (l->opts.lower.data) {
-		struct ikey lower = ikey_seek(l->opts.lower, SEQNO_MAX);
+	if (b && b->lower.data) {
+		struct ikey lower = ikey_seek(b->lower, SEQNO_MAX);
 
 		i = version_find_file(l->files, &lower);
 	}
@@ -214,12 +219,13 @@ static size_t find_file_lt(const struct level_iter *l,
 static void level_last(struct iter *base)
 {
 	struct level_iter *l = (struct level_iter *)base;
+	const struct level_bounds *b = l->opts.bounds;
 	size_t n = l->files->n;
 	size_t i = n ? n - 1 : 0;
 
 	l->prefix_mode = false;
-	if (l->opts.upper.data) {
-		struct ikey upper = { l->opts.upper, UINT64_MAX };
+	if (b && b->upper.data) {
+		struct ikey upper = { b->upper, UINT64_MAX };
 
 		i = find_file_lt(l, &upper);
 	}
@@ -247,6 +253,31 @@ static void level_seek_ge(struct iter *base, const struct ikey *target)
 		return;
 	iter_seek_ge(l->table, target);
 	settle_forward(l, false);
+}
+
+/* Within the open file the search for a file is saved, and the table may know
+ * a shorter way. */
+static void level_seek_forward(struct iter *base, const struct ikey *target)
+{
+	struct level_iter *l = (struct level_iter *)base;
+
+	assert(base->valid);
+	if (base->boundary ||
+	    ikey_cmp(target, &l->files->files[l->pos]->largest_key) > 0) {
+		level_seek_ge(base, target);
+		return;
+	}
+	l->prefix_mode = false;
+	iter_seek_forward(l->table, target);
+	settle_forward(l, false);
+}
+
+static int level_pin(struct iter *base, struct cairn_pinned *out)
+{
+	struct level_iter *l = (struct level_iter *)base;
+
+	assert(base->valid && !base->boundary);
+	return iter_pin(l->table, out);
 }
 
 static void level_seek_lt(struct iter *base, const struct ikey *target)
@@ -335,6 +366,8 @@ static const struct iter_ops level_ops = {
 	.seek_ge = level_seek_ge,
 	.seek_lt = level_seek_lt,
 	.seek_prefix_ge = level_seek_prefix_ge,
+	.seek_forward = level_seek_forward,
+	.pin = level_pin,
 	.next = level_next,
 	.prev = level_prev,
 	.close = level_close,

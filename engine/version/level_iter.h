@@ -15,13 +15,22 @@
 #include "engine/table/table_cache.h"
 #include "engine/version/version.h"
 
+/* User keys outside [lower, upper) are not wanted; data NULL: no bound. */
+struct level_bounds {
+	struct cairn_slice lower;
+	struct cairn_slice upper;
+};
+
 struct level_iter_options {
 	struct table_cache *tables;
 	enum table_scan scan;
-	/* Hints: user keys outside [lower, upper) are not wanted, so files
-	 * there need not be opened. data NULL: no bound. Borrowed. */
-	struct cairn_slice lower;
-	struct cairn_slice upper;
+	/*
+	 * A hint: files outside need not be opened. NULL: none. Borrowed, and
+	 * looked at when the iterator moves: after a change an absolute
+	 * positioning must come first, or, where the iterator is valid,
+	 * seek_forward.
+	 */
+	const struct level_bounds *bounds;
 	bool range_dels; /* show scopes, and stop at boundaries */
 };
 

@@ -18,6 +18,7 @@ struct vector_iter {
 	int fail_code;
 	size_t calls;
 	uint8_t *copy;
+	const char *excluded; /* prefix; NULL: none */
 };
 
 static const struct {
@@ -179,6 +180,17 @@ static void vector_seek_ge(struct iter *it, const struct ikey *target)
 	stand_on(vi, find(vi->v, target));
 }
 
+static void vector_seek_prefix_ge(struct iter *it, const struct ikey *target,
+				  struct cairn_slice prefix)
+{
+	struct vector_iter *vi = (struct vector_iter *)it;
+
+	if (vi->excluded && slice_eq(prefix, slice_str(vi->excluded)))
+		stand_on(vi, vi->v->n);
+	else
+		vector_seek_ge(it, target);
+}
+
 static void vector_seek_lt(struct iter *it, const struct ikey *target)
 {
 	struct vector_iter *vi = (struct vector_iter *)it;
@@ -216,6 +228,7 @@ static const struct iter_ops vector_ops = {
 	.last = vector_last,
 	.seek_ge = vector_seek_ge,
 	.seek_lt = vector_seek_lt,
+	.seek_prefix_ge = vector_seek_prefix_ge,
 	.next = vector_next,
 	.prev = vector_prev,
 	.close = vector_close,
@@ -239,6 +252,11 @@ void vector_iter_fail_at(struct iter *it, size_t i, int code)
 
 	vi->fail_at = i;
 	vi->fail_code = code;
+}
+
+void vector_iter_exclude(struct iter *it, const char *prefix)
+{
+	((struct vector_iter *)it)->excluded = prefix;
 }
 
 size_t vector_iter_calls(const struct iter *it)

@@ -45,6 +45,9 @@ struct iter *vector_iter_new(const struct vector *v);
 /* Standing on entry i (n: behind the last, as before the first) fails. */
 void vector_iter_fail_at(struct iter *it, size_t i, int code);
 
+/* Its filter says of a seek by this prefix, borrowed, that there is none. */
+void vector_iter_exclude(struct iter *it, const char *prefix);
+
 /* Positioning calls so far. */
 size_t vector_iter_calls(const struct iter *it);
 

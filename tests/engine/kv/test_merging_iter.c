@@ -76,9 +76,15 @@ static void merged_fill(struct merged *m, struct rng *r, size_t n_children,
 	}
 }
 
+/* Where a stands already, or further on: what iter_seek_forward() is for. */
+static bool is_ahead(const struct iter *a, const struct ikey *target)
+{
+	return a->valid && ikey_cmp(&a->key, target) <= 0;
+}
+
 static void random_step(struct rng *r, struct iter *a, struct iter *b)
 {
-	uint64_t what = rng_below(r, 12);
+	uint64_t what = rng_below(r, 14);
 	struct ikey target;
 	char key[32];
 
@@ -88,6 +94,14 @@ static void random_step(struct rng *r, struct iter *a, struct iter *b)
 	if (what >= 4 && !a->valid)
 		what %= 4;
 	switch (what) {
+	case 12:
+	case 13:
+		if (is_ahead(a, &target))
+			iter_seek_forward(a, &target);
+		else
+			iter_seek_ge(a, &target);
+		iter_seek_ge(b, &target);
+		break;
 	case 0:
 		iter_first(a);
 		iter_first(b);
@@ -170,6 +184,57 @@ START_TEST(a_child_that_stays_in_front_is_not_compared_with_all)
 		iter_next(m.it);
 	ck_assert(slice_eq(m.it->key.user_key, slice_str("e")));
 	ck_assert_uint_eq(vector_iter_calls(m.child[1]), other_calls);
+	merged_close(&m);
+}
+END_TEST
+
+START_TEST(a_seek_forward_moves_only_who_is_behind)
+{
+	const struct ikey to_c = ikey_seek(slice_str("c"), 9);
+	const struct ikey to_z = ikey_seek(slice_str("z"), 9);
+	struct merged m = { 0 };
+	size_t calls[3];
+
+	vector_parse(&m.part[0], "a#1p b#1p c#1p z#1p");
+	vector_parse(&m.part[1], "d#1p x#1p");
+	vector_parse(&m.part[2], "a#2p");
+	merged_open(&m, 3);
+	iter_first(m.it);
+	iter_next(m.it);
+	iter_next(m.it);
+	ck_assert(slice_eq(m.it->key.user_key, slice_str("b")));
+	for (int i = 0; i < 3; i++)
+		calls[i] = vector_iter_calls(m.child[i]);
+	iter_seek_forward(m.it, &to_c);
+	ck_assert(slice_eq(m.it->key.user_key, slice_str("c")));
+	ck_assert_uint_eq(vector_iter_calls(m.child[0]), calls[0] + 1);
+	ck_assert_uint_eq(vector_iter_calls(m.child[1]), calls[1]);
+	ck_assert_uint_eq(vector_iter_calls(m.child[2]), calls[2]);
+	/* When bounds have moved, he who had ended is asked again. */
+	iter_bounds_moved(m.it);
+	iter_seek_forward(m.it, &to_z);
+	ck_assert(slice_eq(m.it->key.user_key, slice_str("z")));
+	ck_assert_uint_eq(vector_iter_calls(m.child[2]), calls[2] + 1);
+	merged_close(&m);
+}
+END_TEST
+
+START_TEST(who_was_sought_by_prefix_is_sought_anew)
+{
+	const struct ikey to_b = ikey_seek(slice_str("b"), 9);
+	const struct ikey to_c = ikey_seek(slice_str("c"), 9);
+	struct merged m = { 0 };
+
+	vector_parse(&m.part[0], "b#1p");
+	vector_parse(&m.part[1], "bx#1p c#1p");
+	merged_open(&m, 2);
+	/* Its filter says that "b" is not there: it stands nowhere. */
+	vector_iter_exclude(m.child[1], "b");
+	iter_seek_prefix_ge(m.it, &to_b, slice_str("b"));
+	ck_assert(slice_eq(m.it->key.user_key, slice_str("b")));
+	iter_seek_forward(m.it, &to_c);
+	ck_assert(m.it->valid);
+	ck_assert(slice_eq(m.it->key.user_key, slice_str("c")));
 	merged_close(&m);
 }
 END_TEST
@@ -325,7 +390,7 @@ static void hiding_close(struct hiding *h)
 
 static void hiding_step(struct rng *r, struct iter *a, struct iter *b)
 {
-	uint64_t what = rng_below(r, 14);
+	uint64_t what = rng_below(r, 18);
 	char key[8];
 	struct ikey target;
 
@@ -345,6 +410,12 @@ static void hiding_step(struct rng *r, struct iter *a, struct iter *b)
 	} else if (what == 3) {
 		iter_seek_lt(a, &target);
 		iter_seek_lt(b, &target);
+	} else if (what > 14) {
+		if (is_ahead(a, &target))
+			iter_seek_forward(a, &target);
+		else
+			iter_seek_ge(a, &target);
+		iter_seek_ge(b, &target);
 	} else if (what % 2) {
 		iter_next(a);
 		iter_next(b);
@@ -435,6 +506,8 @@ static Suite *merging_iter_suite(void)
 	tcase_add_test(tc, no_children_make_an_empty_iterator);
 	tcase_add_test(tc,
 		       a_child_that_stays_in_front_is_not_compared_with_all);
+	tcase_add_test(tc, a_seek_forward_moves_only_who_is_behind);
+	tcase_add_test(tc, who_was_sought_by_prefix_is_sought_anew);
 	suite_add_tcase(s, tc);
 
 	tc = tcase_create("failures");

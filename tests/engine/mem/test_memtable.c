@@ -466,6 +466,13 @@ START_TEST(an_iterator_seeks_to_every_place)
 		check_at(it, lo);
 		iter_seek_lt(it, &k);
 		check_at(it, lo ? lo - 1 : MODEL_MAX);
+		/* From one before, and from further away. */
+		for (uint64_t n = rng_below(&rng, 3); n && it->valid; n--)
+			iter_prev(it);
+		if (it->valid) {
+			iter_seek_forward(it, &k);
+			check_at(it, lo);
+		}
 	}
 	iter_close(it);
 	memtable_unref(m);

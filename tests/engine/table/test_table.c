@@ -90,7 +90,15 @@ static void random_moves(struct rng *r, enum shape shape, struct iter *it,
 		struct ikey k =
 			ikey_seek(slice_of(key, len), rng_below(r, 400));
 
-		switch (rng_below(r, 8)) {
+		switch (rng_below(r, 10)) {
+		case 8:
+		case 9:
+			/* Only from before the key. */
+			if (!it->valid || ikey_cmp(&it->key, &k) >= 0)
+				break;
+			iter_seek_forward(it, &k);
+			iter_seek_ge(model, &k);
+			break;
 		case 0:
 			iter_first(it);
 			iter_first(model);
