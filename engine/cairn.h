@@ -443,6 +443,18 @@ int cairn_get(struct cairn_db *db, const struct cairn_read_options *o,
 	      struct cairn_slice key, struct cairn_pinned *out);
 
 /*
+ * What n calls of cairn_get() at one moment would give: codes[i] is the result
+ * for keys[i], and where it is CAIRN_OK values[i] is set and to be released;
+ * others are left untouched. Keys may come in any order, and more than once.
+ * Cheaper than n calls, the more keys the better, and best when they lie near
+ * one another. Returns CAIRN_OK when every key was found or is not there, else
+ * the first failure among the codes.
+ */
+int cairn_multi_get(struct cairn_db *db, const struct cairn_read_options *o,
+		    const struct cairn_slice *keys, size_t n,
+		    struct cairn_pinned *values, int *codes);
+
+/*
  * Iterators walk a state frozen when they were made. Positioning calls return
  * whether they stand on an entry; when not, cairn_iter_status() tells the end
  * (CAIRN_OK) from a failure, which stays until the next absolute positioning.

@@ -99,6 +99,7 @@ libengine_la_SOURCES = \
 	engine/table/table_cache.c \
 	engine/table/table_cache.h \
 	engine/table/table_get.c \
+	engine/table/table_get_many.c \
 	engine/table/table_iter.c \
 	engine/table/table_load.c \
 	engine/table/table_priv.h \
@@ -162,12 +163,14 @@ libengine_la_SOURCES = \
 	engine/db/finding.c \
 	engine/db/finding.h \
 	engine/db/get.c \
+	engine/db/get_impl.h \
 	engine/db/ingest.c \
 	engine/db/ingest_file.c \
 	engine/db/ingest_file.h \
 	engine/db/inspect.c \
 	engine/db/invariants.c \
 	engine/db/invariants.h \
+	engine/db/multi_get.c \
 	engine/db/obsolete.c \
 	engine/db/obsolete.h \
 	engine/db/open.c \

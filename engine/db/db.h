@@ -5,7 +5,7 @@
  *   open, open_files    open, create, close   recover    replay of logs
  *   write               writes as called      db_log     a log and its notes
  *   commit, commit_log  the write path        stall      slowing writers down
- *   get                 point reads           db_iter    the user's iterator
+ *   get, multi_get      point reads           db_iter    the user's iterator
  *   read_state          what a read looks at  snapshot   pinned seqnos
  *   work, work_*        background jobs       obsolete   deleting files
  *   stats               counters, metrics     event      what happened

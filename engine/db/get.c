@@ -5,29 +5,14 @@
 #include <time.h>
 
 #include "engine/base/error.h"
-#include "engine/db/db.h"
+#include "engine/db/get_impl.h"
 #include "engine/db/read_only.h"
 #include "engine/kv/kind.h"
-#include "engine/kv/merge.h"
 #include "engine/version/filename.h"
 
 /* Of how many reads of a thread one is timed: reading the clock twice costs
  * about 50 ns. */
 #define SAMPLE_PERIOD 64
-
-struct get {
-	struct cairn_db *db;
-	struct cairn_slice key;
-	uint64_t seqno; /* versions above are not looked at (any more) */
-	bool fill_cache;
-	/* Merge operands on top of the value that is looked for, newest first;
-	 * NULL as long as there is none. */
-	struct merge_operands *operands;
-	/* The newest range tombstone that covers key in what was looked at so
-	 * far: versions below are deleted, and sources to come have no others.
-	 * 0: none. */
-	uint64_t cover;
-};
 
 static void note_cover(struct get *g, uint64_t seqno)
 {
@@ -76,7 +61,7 @@ static int take_operand(struct get *g, uint64_t trailer,
 	return merge_operands_add(g->operands, operand, trailer);
 }
 
-static void free_operands(struct get *g)
+void get_fini(struct get *g)
 {
 	if (!g->operands)
 		return;
@@ -162,13 +147,8 @@ static int none_there(const struct get *g, bool *found,
 	return g->operands ? merge(g, NULL, out) : CAIRN_NOT_FOUND;
 }
 
-/*
- * Functions called get_from_x set *found when x has a version that answers, or
- * a range tombstone; their result is the answer then. Otherwise it is CAIRN_OK,
- * or a failure.
- */
-static int get_from_memtable(struct get *g, struct memtable *m, bool *found,
-			     struct cairn_pinned *out)
+int get_from_memtable(struct get *g, struct memtable *m, bool *found,
+		      struct cairn_pinned *out)
 {
 	int err;
 
@@ -189,32 +169,59 @@ static int get_from_memtable(struct get *g, struct memtable *m, bool *found,
 	return err;
 }
 
+static inline void note_table_cover(struct get *g, const struct table *t)
+{
+	const struct range_dels *dels = table_range_dels(t);
+
+	if (dels)
+		note_cover(g, range_dels_cover(dels, g->key, g->seqno));
+}
+
+/* What table_get() returned. *more: it may have an older version. */
+static inline int take_from_table(struct get *g, const struct file_meta *f,
+				  int err, uint64_t trailer,
+				  struct cairn_pinned *value, bool *found,
+				  struct cairn_pinned *out, bool *more)
+{
+	*more = false;
+	if (!err && trailer >> 8 < g->cover) {
+		cairn_pinned_release(value);
+		err = CAIRN_NOT_FOUND;
+	}
+	if (err)
+		return err == CAIRN_NOT_FOUND ? none_there(g, found, out) : err;
+	err = answer(g, f, trailer, value, found, out);
+	*more = !err && !*found;
+	return err;
+}
+
 static int get_from_table(struct get *g, const struct file_meta *f,
 			  struct table *t, bool *found,
 			  struct cairn_pinned *out)
 {
-	const struct range_dels *dels = table_range_dels(t);
+	bool more;
 	int err;
 
-	if (dels)
-		note_cover(g, range_dels_cover(dels, g->key, g->seqno));
+	note_table_cover(g, t);
 	do {
 		struct cairn_pinned value = { 0 };
-		uint64_t trailer;
+		uint64_t trailer = 0;
 
 		err = table_get(t, g->key, g->seqno, g->fill_cache, &trailer,
 				&value);
-		if (!err && trailer >> 8 < g->cover) {
-			cairn_pinned_release(&value);
-			err = CAIRN_NOT_FOUND;
-		}
-		if (err)
-			return err == CAIRN_NOT_FOUND
-				       ? none_there(g, found, out)
-				       : err;
-		err = answer(g, f, trailer, &value, found, out);
-	} while (!err && !*found);
+		err = take_from_table(g, f, err, trailer, &value, found, out,
+				      &more);
+	} while (more);
 	return err;
+}
+
+int get_take(struct get *g, const struct file_meta *f, struct table *t,
+	     struct table_probe *p, bool *found, struct cairn_pinned *out,
+	     bool *more)
+{
+	note_table_cover(g, t);
+	return take_from_table(g, f, p->result, p->trailer, &p->value, found,
+			       out, more);
 }
 
 /*
@@ -241,8 +248,8 @@ static int get_from_file(struct get *g, const struct file_meta *f, bool *found,
  * files share a user key, as those of LevelDB may; then operands may go on in
  * the next one.
  */
-static int get_from_run(struct get *g, const struct version_files *run,
-			bool *found, struct cairn_pinned *out)
+int get_from_run(struct get *g, const struct version_files *run, bool *found,
+		 struct cairn_pinned *out)
 {
 	uint64_t seqno;
 	int err;
@@ -258,6 +265,11 @@ static int get_from_run(struct get *g, const struct version_files *run,
 		err = get_from_file(g, run->files[i], found, out);
 	} while (!err && !*found && g->seqno != seqno);
 	return err;
+}
+
+int get_end(struct get *g, struct cairn_pinned *out)
+{
+	return g->operands ? merge(g, NULL, out) : CAIRN_NOT_FOUND;
 }
 
 static int get_from_state(struct get *g, const struct read_state *s,
@@ -282,7 +294,7 @@ static int get_from_state(struct get *g, const struct read_state *s,
 		if (err || found)
 			return err;
 	}
-	return g->operands ? merge(g, NULL, out) : CAIRN_NOT_FOUND;
+	return get_end(g, out);
 }
 
 static uint64_t now_ns(void)
@@ -319,7 +331,7 @@ int cairn_get(struct cairn_db *db, const struct cairn_read_options *o,
 						  memory_order_acquire);
 	err = get_from_state(&g, s, out);
 	read_state_release(db->read_states, s);
-	free_operands(&g);
+	get_fini(&g);
 	if (start)
 		hist_add(&db->get_ns, now_ns() - start);
 	return err < 0 ? read_only_blame(db, err) : err;

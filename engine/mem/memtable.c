@@ -493,6 +493,13 @@ int memtable_get(const struct memtable *m, struct cairn_slice user_key,
 	return CAIRN_OK;
 }
 
+void memtable_prefetch(const struct memtable *m, struct cairn_slice user_key)
+{
+	struct index_key k = index_key_of(user_key);
+
+	key_index_prefetch(&m->index, &k);
+}
+
 /* -------------------------------------------------------- range tombstones */
 
 static uint32_t load_range_top(const struct memtable *m)

@@ -68,6 +68,9 @@ int memtable_get(const struct memtable *m, struct cairn_slice user_key,
 		 uint64_t snapshot, uint64_t *trailer,
 		 struct cairn_slice *value);
 
+/* Fetch what memtable_get() looks at first, for a call that comes soon. */
+void memtable_prefetch(const struct memtable *m, struct cairn_slice user_key);
+
 /*
  * The newest range tombstone at or below snapshot that covers user_key: its
  * sequence number, 0 when there is none.

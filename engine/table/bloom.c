@@ -66,9 +66,8 @@ static inline size_t fast_line(uint64_t hash, uint32_t n_lines)
 	return (size_t)(((hash & UINT32_MAX) * n_lines) >> 32) * LINE_LEN;
 }
 
-static bool fast_may_contain(const struct bloom *f, struct cairn_slice key)
+static inline bool fast_may_contain(const struct bloom *f, uint64_t hash)
 {
-	uint64_t hash = hash64(key.data, key.len);
 	const uint8_t *line = f->lines + fast_line(hash, f->n_lines);
 	uint32_t x = (uint32_t)(hash >> 32);
 
@@ -101,7 +100,7 @@ bool bloom_may_contain(const struct bloom *f, struct cairn_slice key)
 {
 	switch (f->kind) {
 	case BLOOM_FAST:
-		return fast_may_contain(f, key);
+		return fast_may_contain(f, hash64(key.data, key.len));
 	case BLOOM_LEGACY:
 		return legacy_may_contain(f, key);
 	case BLOOM_NEVER:
@@ -110,6 +109,18 @@ bool bloom_may_contain(const struct bloom *f, struct cairn_slice key)
 		break;
 	}
 	return true;
+}
+
+void bloom_prefetch(const struct bloom *f, uint64_t hash)
+{
+	assert(f->kind == BLOOM_FAST);
+	__builtin_prefetch(f->lines + fast_line(hash, f->n_lines));
+}
+
+bool bloom_may_contain_hash(const struct bloom *f, uint64_t hash)
+{
+	assert(f->kind == BLOOM_FAST);
+	return fast_may_contain(f, hash);
 }
 
 uint32_t bloom_millibits(double bits_per_key)

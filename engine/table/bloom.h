@@ -39,6 +39,14 @@ void bloom_open(struct bloom *f, struct cairn_slice block);
 /* False: key was not added. */
 bool bloom_may_contain(const struct bloom *f, struct cairn_slice key);
 
+/*
+ * The same in two steps, for many keys: bloom_prefetch() says where to look.
+ * hash is hash64 of the key, computed once for all filters; only for
+ * BLOOM_FAST.
+ */
+void bloom_prefetch(const struct bloom *f, uint64_t hash);
+bool bloom_may_contain_hash(const struct bloom *f, uint64_t hash);
+
 /* RocksDB's rounding of a number of bits per key; 0: no filter. */
 uint32_t bloom_millibits(double bits_per_key);
 

@@ -77,6 +77,31 @@ MUST_CHECK int table_get(struct table *t, struct cairn_slice user_key,
 			 uint64_t snapshot, bool fill_cache, uint64_t *trailer,
 			 struct cairn_pinned *value);
 
+/*
+ * One of many gets: what to look for, and what table_get() would have given
+ * for it. hash is hash64 of the key.
+ */
+struct table_probe {
+	struct cairn_slice user_key;
+	uint64_t snapshot;
+	uint64_t hash;
+	int result;
+	uint64_t trailer;
+	struct cairn_pinned value;
+	uint32_t block; /* private to table_get_many() */
+};
+
+#define TABLE_PROBES_MAX 16
+
+/*
+ * Up to TABLE_PROBES_MAX gets at once, in ascending order of keys: cheaper than
+ * one by one, because neighbours share blocks, and because the memory that the
+ * others need is fetched while one is looked at. Each probe has a result of its
+ * own.
+ */
+void table_get_many(struct table *t, bool fill_cache, struct table_probe *probe,
+		    size_t n);
+
 /* How an iterator is going to be used. */
 enum table_scan {
 	TABLE_SCAN_CACHED,  /* blocks go through the cache */
