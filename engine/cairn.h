@@ -255,6 +255,46 @@ struct cairn_compaction_filter {
 void cairn_options_set_compaction_filter(
 	struct cairn_options *o, const struct cairn_compaction_filter *f);
 
+/* RocksDB's numbers of the kinds of entries that tables have. */
+enum cairn_entry_kind {
+	CAIRN_ENTRY_DELETE = 0,
+	CAIRN_ENTRY_PUT = 1,
+	CAIRN_ENTRY_MERGE = 2,
+	CAIRN_ENTRY_SINGLE_DELETE = 7,
+	CAIRN_ENTRY_RANGE_DELETE = 15, /* its value is where it ends */
+};
+
+/*
+ * Gathers facts about a table's entries while it is written, by a flush, a
+ * compaction, a repair or a struct cairn_sst_writer; they become properties of
+ * the table, which RocksDB calls user-collected and shows, and which table
+ * filters can ask for (struct cairn_table_filter). A table that RocksDB writes,
+ * also when it compacts one of these, has none.
+ *
+ * begin returns a table's state (NULL: nothing is collected for it). add is
+ * called for each entry in ascending key order, deletions and all versions
+ * included. Range deletions come as well, in an order of their own. finish
+ * tells what was found by cairn_table_property_set(); anything but CAIRN_OK
+ * fails the table. end frees the state. One thread at a time per table.
+ * Borrowed; must outlive the database.
+ */
+struct cairn_table_properties;
+struct cairn_table_collector {
+	const char *name;
+	void *ctx;
+	void *(*begin)(void *ctx);
+	void (*add)(void *table, enum cairn_entry_kind kind,
+		    struct cairn_slice key, struct cairn_slice value);
+	int (*finish)(void *table, struct cairn_table_properties *out);
+	void (*end)(void *table);
+};
+/* CAIRN_EINVAL for a name that is empty or begins with "rocksdb.", and for more
+ * than 4 MiB in all. */
+int cairn_table_property_set(struct cairn_table_properties *p, const char *name,
+			     struct cairn_slice value);
+void cairn_options_set_table_collector(struct cairn_options *o,
+				       const struct cairn_table_collector *c);
+
 /* --------------------------------------------------------------- events */
 
 enum cairn_event_kind {
@@ -425,6 +465,42 @@ struct cairn_snapshot *cairn_snapshot_new(struct cairn_db *db);
 void cairn_snapshot_release(struct cairn_snapshot *s);
 uint64_t cairn_snapshot_seqno(const struct cairn_snapshot *s);
 
+/* What is known of a table without looking at its entries. */
+struct cairn_table_facts {
+	uint64_t number;
+	uint64_t size_bytes;
+	/* User keys; range deletions included, so largest may be where one
+	 * ends, exclusively. */
+	struct cairn_slice smallest;
+	struct cairn_slice largest;
+	bool seqnos_known;
+	uint64_t smallest_seqno;
+	uint64_t largest_seqno;
+	const void *table; /* private */
+};
+
+/* A property that a collector gave the table: CAIRN_OK, or CAIRN_NOT_FOUND.
+ * *value lives during the callback. */
+int cairn_table_property(const struct cairn_table_facts *t, const char *name,
+			 struct cairn_slice *value);
+
+/*
+ * Leaves tables out of an iterator. skip is asked when the iterator comes to a
+ * table, on its thread, and must always give the same answer for one table.
+ *
+ * The entries of a table that is left out are not there for the iterator, and
+ * that goes for deletions and newer values, too: what they hid in tables that
+ * are not left out comes to light. So this is right only where all that is left
+ * out hides nothing that the iterator would then show as being there; as when
+ * keys end in a version, and a table has none but versions that are not wanted.
+ * Range deletions of the table go on to count, and what is in memtables is
+ * always there.
+ */
+struct cairn_table_filter {
+	void *ctx;
+	bool (*skip)(void *ctx, const struct cairn_table_facts *t);
+};
+
 struct cairn_read_options {
 	const struct cairn_snapshot *snapshot; /* NULL: now */
 	/* Iterators only: keys in [lower, upper). data NULL: no bound. The
@@ -432,6 +508,9 @@ struct cairn_read_options {
 	struct cairn_slice lower;
 	struct cairn_slice upper;
 	bool no_fill_cache; /* leave the block cache as it is: for scans */
+	/* Iterators only. Borrowed by the iterator, and by clones that take
+	 * its options over. NULL: none. */
+	const struct cairn_table_filter *table_filter;
 };
 
 /*
@@ -926,7 +1005,7 @@ struct cairn_entry {
 	struct cairn_slice key;
 	struct cairn_slice value; /* end key of a range deletion */
 	uint64_t seqno;
-	int kind;        /* RocksDB's number: 0 delete, 1 put, 2 merge, ... */
+	int kind;        /* enum cairn_entry_kind, or another of RocksDB's */
 	uint32_t family; /* column family; of logs only */
 	uint64_t offset; /* of the block or record */
 };

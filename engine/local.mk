@@ -106,6 +106,8 @@ libengine_la_SOURCES = \
 	engine/table/table_verify.c \
 	engine/table/table_writer.c \
 	engine/table/table_writer.h \
+	engine/table/user_props.c \
+	engine/table/user_props.h \
 	engine/table/walk.c \
 	engine/table/walk.h \
 	engine/table/walk_open.c \

@@ -47,6 +47,7 @@ unit_tests = \
 	tests/engine/db/test_repair \
 	tests/engine/db/test_stall \
 	tests/engine/db/test_stats \
+	tests/engine/db/test_table_filter \
 	tests/engine/db/test_upgrade \
 	tests/engine/db/test_verify \
 	tests/engine/db/test_work \
@@ -172,6 +173,8 @@ tests_engine_db_test_stall_CFLAGS = $(unit_cflags)
 tests_engine_db_test_stall_LDADD = $(unit_ldadd)
 tests_engine_db_test_stats_CFLAGS = $(unit_cflags)
 tests_engine_db_test_stats_LDADD = $(unit_ldadd)
+tests_engine_db_test_table_filter_CFLAGS = $(unit_cflags)
+tests_engine_db_test_table_filter_LDADD = $(unit_ldadd)
 tests_engine_db_test_upgrade_CFLAGS = $(unit_cflags)
 tests_engine_db_test_upgrade_LDADD = $(unit_ldadd)
 tests_engine_db_test_verify_CFLAGS = $(unit_cflags)

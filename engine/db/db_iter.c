@@ -647,6 +647,7 @@ static int open_children(const struct cairn_iter *it, bool hides,
 		.tables = it->db->tables,
 		.scan = it->fill_cache ? TABLE_SCAN_CACHED : TABLE_SCAN_NO_FILL,
 		.bounds = &it->bounds,
+		.filter = it->filter,
 		.range_dels = hides,
 	};
 	int err = CAIRN_OK;
@@ -707,6 +708,7 @@ static void take_options(struct cairn_iter *it,
 {
 	it->bounds = (struct level_bounds){ o->lower, o->upper };
 	it->fill_cache = !o->no_fill_cache;
+	it->filter = o->table_filter;
 }
 
 /* Make what it says into an iterator; it is freed after a failure. */
@@ -771,6 +773,7 @@ int cairn_iter_clone(const struct cairn_iter *from,
 	} else {
 		it->bounds = from->bounds;
 		it->fill_cache = from->fill_cache;
+		it->filter = from->filter;
 	}
 	return open_iter(it, out);
 }

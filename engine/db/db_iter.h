@@ -31,6 +31,7 @@ struct cairn_iter {
 	struct iter *in;
 	uint64_t seqno;
 	bool fill_cache;
+	const struct cairn_table_filter *filter; /* NULL: none */
 	struct level_bounds bounds; /* the input looks at them, too */
 
 	/*

@@ -529,6 +529,12 @@ void cairn_options_set_compaction_filter(
 	o->filter = f;
 }
 
+void cairn_options_set_table_collector(struct cairn_options *o,
+				       const struct cairn_table_collector *c)
+{
+	o->collector = c;
+}
+
 void cairn_options_set_listener(struct cairn_options *o,
 				const struct cairn_listener *l)
 {
@@ -548,6 +554,7 @@ void options_table_write(const struct cairn_options *o, int level,
 		.bloom_bits_per_key = o->bloom_bits_per_key,
 		.prefix = o->prefix,
 		.merge_operator = o->merge ? o->merge->name : NULL,
+		.collector = o->collector,
 		.bytes_per_sync = o->bytes_per_sync,
 	};
 }

@@ -49,6 +49,7 @@ struct cairn_options {
 	const struct cairn_prefix_extractor *prefix;
 	const struct cairn_merge_operator *merge; /* NULL: none */
 	const struct cairn_compaction_filter *filter;
+	const struct cairn_table_collector *collector; /* NULL: none */
 	struct cairn_listener listener;
 };
 

@@ -19,7 +19,6 @@ enum kind {
 	P_GLOBAL_SEQNO,  /* uint64_t as fixed64, with has_global_seqno */
 	P_CONST_ZERO,    /* written as 0, not read */
 	P_CONST_DEFAULT, /* as "default" where family_id is 0, not read */
-	P_CONST_NONE,    /* written as "[]", not read */
 };
 
 #define FIELD(name, kind, member)                                              \
@@ -66,7 +65,7 @@ static const struct property {
 	FIELD("rocksdb.num.range-deletions", P_VARINT, range_deletions),
 	FIELD("rocksdb.oldest.key.time", P_VARINT, oldest_key_time),
 	FIELD("rocksdb.prefix.extractor.name", P_STRING, prefix_extractor),
-	{ "rocksdb.property.collectors", P_CONST_NONE, 0 },
+	FIELD("rocksdb.property.collectors", P_STRING, collectors),
 	FIELD("rocksdb.raw.key.size", P_VARINT, raw_key_bytes),
 	FIELD("rocksdb.raw.value.size", P_VARINT, raw_value_bytes),
 };
@@ -86,6 +85,7 @@ static const void *const_member(const struct table_props *p,
 
 void table_props_fini(struct table_props *p)
 {
+	user_props_fini(&p->user);
 	for (size_t i = 0; i < N_PROPERTIES; i++) {
 		char **s;
 
@@ -208,7 +208,6 @@ static int decode_value(const struct property *f, struct cairn_slice value,
 		return decode_global_seqno(value, p);
 	case P_CONST_ZERO:
 	case P_CONST_DEFAULT:
-	case P_CONST_NONE:
 		break;
 	}
 	return CAIRN_OK;
@@ -222,16 +221,41 @@ static const struct property *find(struct cairn_slice name)
 	return NULL;
 }
 
+/*
+ * A property that has no member: one that a newer RocksDB knows, or one of a
+ * collector. The latter nobody may depend on, so those that make no sense are
+ * as good as none; *refused then.
+ */
+static int decode_user(struct cairn_slice name, struct cairn_slice value,
+		       struct table_props *p, bool *refused)
+{
+	int err;
+
+	if (*refused || slice_starts_with(name, slice_str("rocksdb.")))
+		return CAIRN_OK;
+	err = user_props_append(&p->user, name, value);
+	if (err == CAIRN_EINVAL) {
+		user_props_fini(&p->user);
+		*refused = true;
+		return CAIRN_OK;
+	}
+	return err;
+}
+
 static int decode_all(struct block_cursor *c, struct table_props *p)
 {
+	bool refused = false;
 	int err;
 
 	while (!(err = block_cursor_next(c, NULL))) {
 		const struct property *f = find(buf_slice(&c->key));
 
-		if (f)
+		if (!f)
+			err = decode_user(buf_slice(&c->key), c->value, p,
+					  &refused);
+		else
 			err = decode_value(f, c->value, p);
-		if (err == CAIRN_ECORRUPT || err == CAIRN_ENOTSUP)
+		if (f && (err == CAIRN_ECORRUPT || err == CAIRN_ENOTSUP))
 			return error_set(err, "property %s %s", f->name,
 					 cairn_errmsg());
 		if (err)
@@ -327,16 +351,32 @@ static struct cairn_slice encode_value(const struct table_props *p,
 		break;
 	case P_CONST_DEFAULT:
 		return slice_str("default");
-	case P_CONST_NONE:
-		return slice_str("[]");
 	}
 	return slice_of(room, (size_t)(end - room));
+}
+
+/* Those of the collectors from *i on that come before the name, in order. */
+static int encode_user(const struct table_props *p, struct cairn_slice before,
+		       size_t *i, struct block_builder *b)
+{
+	int err = CAIRN_OK;
+
+	for (; *i < p->user.n && !err; ++*i) {
+		struct cairn_slice name = user_props_name(&p->user, *i);
+
+		if (before.data && slice_cmp(name, before) >= 0)
+			break;
+		err = block_builder_add(b, name, slice_of(NULL, 0),
+					user_props_value(&p->user, *i));
+	}
+	return err;
 }
 
 int table_props_encode(const struct table_props *p, struct buf *out)
 {
 	struct block_builder b;
 	struct cairn_slice contents;
+	size_t user = 0;
 	int err = CAIRN_OK;
 
 	block_builder_init(&b, BLOCK_ONE_RESTART);
@@ -345,11 +385,16 @@ int table_props_encode(const struct table_props *p, struct buf *out)
 		uint8_t room[VARINT64_MAX_LEN];
 
 		assert(i == 0 || strcmp(properties[i - 1].name, f->name) < 0);
+		err = encode_user(p, slice_str(f->name), &user, &b);
+		if (err)
+			break;
 		if (is_written(p, f))
 			err = block_builder_add(&b, slice_str(f->name),
 						slice_of(NULL, 0),
 						encode_value(p, f, room));
 	}
+	if (!err)
+		err = encode_user(p, slice_of(NULL, 0), &user, &b);
 	if (!err)
 		err = block_builder_finish(&b, &contents);
 	if (!err)

@@ -7,7 +7,7 @@
 #ifndef CAIRN_TABLE_PROPS_H
 #define CAIRN_TABLE_PROPS_H
 
-#include "engine/base/buf.h"
+#include "engine/table/user_props.h"
 
 enum table_index_type {
 	TABLE_INDEX_BINARY = 0,
@@ -55,6 +55,11 @@ struct table_props {
 	char *prefix_extractor;
 	char *filter_policy;
 	char *compression;
+	char *collectors; /* their names, as "[NAME]" or "[]" */
+
+	/* What the collectors gathered. Decoding leaves them out, all of them,
+	 * when they are out of order or far too many. */
+	struct cairn_table_properties user;
 };
 
 /* Decode the uncompressed contents of a properties block. */

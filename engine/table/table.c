@@ -348,7 +348,7 @@ static size_t memory_of(const struct table *t)
 	       t->filter.parts.bytes +
 	       (t->filter.full ? t->filter.full->base.bytes : 0) +
 	       (t->range_dels ? t->range_dels->memory : 0) +
-	       block_dict_memory(t->dict);
+	       user_props_memory(&t->props.user) + block_dict_memory(t->dict);
 }
 
 static int open_table(struct table *t)

@@ -114,6 +114,9 @@ enum table_scan {
 MUST_CHECK int table_iter_new(struct table *t, enum table_scan scan,
 			      struct iter **out);
 
+/* The same without any entry: only the tombstones. */
+MUST_CHECK int table_tombs_iter_new(struct table *t, struct iter **out);
+
 /*
  * About where in the file the entries from user_key on begin: the offset of the
  * first block that may have one, and behind them all where the data ends. Reads

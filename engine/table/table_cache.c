@@ -547,6 +547,16 @@ static void release_table(void *ctx)
 	table_cache_release(r->cache, r);
 }
 
+/* The iterator, if there is one, takes the reference over. */
+static int hand_over(struct table_ref *r, int err, struct iter **it)
+{
+	if (err)
+		table_cache_release(r->cache, r);
+	else
+		table_iter_on_close(*it, release_table, r);
+	return err;
+}
+
 int table_cache_iter_new(struct table_cache *c, uint64_t file_number,
 			 uint64_t size, enum table_scan scan, struct iter **out)
 {
@@ -556,11 +566,32 @@ int table_cache_iter_new(struct table_cache *c, uint64_t file_number,
 	if (err)
 		return err;
 	err = table_iter_new(r->table, scan, out);
+	return hand_over(r, err, out);
+}
+
+int cairn_table_property(const struct cairn_table_facts *t, const char *name,
+			 struct cairn_slice *value)
+{
+	return user_props_find(&table_props(t->table)->user, slice_str(name),
+			       value);
+}
+
+int table_cache_filtered_iter_new(struct table_cache *c,
+				  const struct cairn_table_facts *facts,
+				  const struct cairn_table_filter *filter,
+				  enum table_scan scan, struct iter **out)
+{
+	struct cairn_table_facts f = *facts;
+	struct table_ref *r;
+	int err = table_cache_get(c, f.number, f.size_bytes, &r);
+
 	if (err)
-		table_cache_release(c, r);
-	else
-		table_iter_on_close(*out, release_table, r);
-	return err;
+		return err;
+	f.table = r->table;
+	err = filter->skip(filter->ctx, &f)
+		      ? table_tombs_iter_new(r->table, out)
+		      : table_iter_new(r->table, scan, out);
+	return hand_over(r, err, out);
 }
 
 /* ----------------------------------------------------------------- rest */

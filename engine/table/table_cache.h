@@ -47,6 +47,16 @@ MUST_CHECK int table_cache_iter_new(struct table_cache *c, uint64_t file_number,
 				    uint64_t size, enum table_scan scan,
 				    struct iter **out);
 
+/*
+ * The same, but where the filter skips the table, of which facts are given (all
+ * but the table itself), only with the tombstones.
+ */
+MUST_CHECK int
+table_cache_filtered_iter_new(struct table_cache *c,
+			      const struct cairn_table_facts *facts,
+			      const struct cairn_table_filter *filter,
+			      enum table_scan scan, struct iter **out);
+
 /* Close the table when nobody holds it (else at the last release) and drop
  * its blocks: the file is going to be deleted. */
 void table_cache_evict(struct table_cache *c, uint64_t file_number);

@@ -510,14 +510,41 @@ static const struct iter_ops table_iter_ops = {
 	.close = table_iter_close,
 };
 
-int table_iter_new(struct table *t, enum table_scan scan, struct iter **out)
+/* -------------------------------------------------------- no entries */
+
+static void tombs_iter_end(struct iter *base)
+{
+	base->valid = false;
+	base->status = CAIRN_OK;
+}
+
+static void tombs_iter_seek(struct iter *base, const struct ikey *target)
+{
+	(void)target;
+	tombs_iter_end(base);
+}
+
+static const struct iter_ops tombs_iter_ops = {
+	.first = tombs_iter_end,
+	.last = tombs_iter_end,
+	.seek_ge = tombs_iter_seek,
+	.seek_lt = tombs_iter_seek,
+	.next = tombs_iter_end,
+	.prev = tombs_iter_end,
+	.close = table_iter_close,
+};
+
+/* ------------------------------------------------------------- making */
+
+static int new_iter(struct table *t, const struct iter_ops *ops,
+		    enum table_scan scan, struct iter **out)
 {
 	struct table_iter *it = malloc(sizeof(*it));
 
 	if (!it)
 		return error_nomem();
 	*it = (struct table_iter){
-		.base.ops = &table_iter_ops,
+		.base.ops = ops,
 		.table = t,
 		.scan = scan,
 		/* Compactions do not read operands, they move them. */
@@ -534,12 +561,22 @@ int table_iter_new(struct table *t, enum table_scan scan, struct iter **out)
 	return CAIRN_OK;
 }
 
+int table_iter_new(struct table *t, enum table_scan scan, struct iter **out)
+{
+	return new_iter(t, &table_iter_ops, scan, out);
+}
+
+int table_tombs_iter_new(struct table *t, struct iter **out)
+{
+	return new_iter(t, &tombs_iter_ops, TABLE_SCAN_NO_FILL, out);
+}
+
 void table_iter_on_close(struct iter *base, void (*on_close)(void *ctx),
 			 void *ctx)
 {
 	struct table_iter *it = (struct table_iter *)base;
 
-	assert(base->ops == &table_iter_ops);
+	assert(base->ops == &table_iter_ops || base->ops == &tombs_iter_ops);
 	it->on_close = on_close;
 	it->on_close_ctx = ctx;
 }

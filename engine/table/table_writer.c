@@ -22,6 +22,14 @@
 /* Of external tables: from this one on they have a global sequence number. */
 #define EXTERNAL_VERSION 2
 
+_Static_assert((int)CAIRN_ENTRY_DELETE == (int)KIND_DELETE &&
+		       (int)CAIRN_ENTRY_PUT == (int)KIND_PUT &&
+		       (int)CAIRN_ENTRY_MERGE == (int)KIND_MERGE &&
+		       (int)CAIRN_ENTRY_SINGLE_DELETE ==
+			       (int)KIND_SINGLE_DELETE &&
+		       (int)CAIRN_ENTRY_RANGE_DELETE == (int)KIND_RANGE_DELETE,
+	       "public and private kinds are the same");
+
 struct table_writer {
 	struct wfile *file;
 	char *path;
@@ -39,6 +47,8 @@ struct table_writer {
 	struct index_builder index;
 	struct filter_builder filter;
 	struct table_props props;
+	void *collecting; /* the collector's state; NULL: nothing is collected
+			   */
 
 	/* The last block, until the key that follows it is known. */
 	bool has_closed;
@@ -65,6 +75,20 @@ static int set_name(char **to, const char *name)
 	return CAIRN_OK;
 }
 
+static int set_collectors(struct table_props *p,
+			  const struct cairn_table_collector *c)
+{
+	struct buf names = { 0 };
+	int err = buf_printf(&names, "[%s]", c ? c->name : "");
+
+	if (!err)
+		err = buf_append(&names, "", 1);
+	if (!err)
+		err = set_name(&p->collectors, (const char *)names.data);
+	buf_fini(&names);
+	return err;
+}
+
 static int init_props(struct table_writer *w)
 {
 	struct table_props *p = &w->props;
@@ -83,6 +107,8 @@ static int init_props(struct table_writer *w)
 		err = set_name(&p->prefix_extractor, px ? px->name : NO_NAME);
 	if (!err && w->filter.millibits)
 		err = set_name(&p->filter_policy, FILTER_POLICY_NAME);
+	if (!err)
+		err = set_collectors(p, w->opts.collector);
 	p->index_type = TABLE_INDEX_BINARY;
 	p->index_value_is_delta = true;
 	p->whole_key_filtering = true;
@@ -121,6 +147,8 @@ int table_writer_new(struct wfile *f, const char *path,
 				      opts->zstd_level);
 	if (!err)
 		err = buf_reserve(&w->pending, BUFFER_LEN);
+	if (!err && opts->collector)
+		w->collecting = opts->collector->begin(opts->collector->ctx);
 	if (err)
 		table_writer_free(w);
 	else
@@ -132,6 +160,8 @@ void table_writer_free(struct table_writer *w)
 {
 	if (!w)
 		return;
+	if (w->collecting)
+		w->opts.collector->end(w->collecting);
 	buf_fini(&w->pending);
 	block_builder_fini(&w->data);
 	compressor_fini(&w->compressor);
@@ -282,6 +312,10 @@ static void count(struct table_writer *w, const struct ikey *key,
 		w->smallest_seqno = seqno;
 	if (seqno > w->largest_seqno)
 		w->largest_seqno = seqno;
+	if (w->collecting)
+		w->opts.collector->add(w->collecting,
+				       (enum cairn_entry_kind)kind,
+				       key->user_key, value);
 }
 
 static int set_ikey(struct buf *b, const struct ikey *key)
@@ -448,7 +482,12 @@ static int put_index(struct table_writer *w, struct block_handle *h)
 static int put_props(struct table_writer *w, struct block_handle *h)
 {
 	struct buf block = { 0 };
-	int err = table_props_encode(&w->props, &block);
+	int err = CAIRN_OK;
+
+	if (w->collecting)
+		err = w->opts.collector->finish(w->collecting, &w->props.user);
+	if (!err)
+		err = table_props_encode(&w->props, &block);
 
 	if (!err)
 		err = put_raw(w, buf_slice(&block), h);

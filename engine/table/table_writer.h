@@ -26,8 +26,9 @@ struct table_write_options {
 	double bloom_bits_per_key;                   /* 0: no filter */
 	const struct cairn_prefix_extractor *prefix; /* NULL: none */
 	const char *merge_operator;                  /* its name, NULL: none */
-	uint64_t bytes_per_sync;                     /* 0: no writeback hints */
-	uint64_t creation_time; /* seconds since 1970, into the properties */
+	const struct cairn_table_collector *collector; /* NULL: none */
+	uint64_t bytes_per_sync; /* 0: no writeback hints */
+	uint64_t creation_time;  /* seconds since 1970, into the properties */
 	/*
 	 * To be ingested: of no column family, and with a global sequence
 	 * number, which is 0 as long as nobody has given it one. All entries

@@ -107,10 +107,29 @@ static bool may_start_with(const struct level_iter *l, size_t i,
 	       slice_starts_with(smallest->user_key, prefix);
 }
 
+static int open_table(struct level_iter *l, const struct file_meta *f)
+{
+	const struct cairn_table_facts facts = {
+		.number = f->number,
+		.size_bytes = f->size,
+		.smallest = f->smallest_key.user_key,
+		.largest = f->largest_key.user_key,
+		.seqnos_known = f->seqnos_known,
+		.smallest_seqno = f->smallest_seqno,
+		.largest_seqno = f->largest_seqno,
+	};
+
+	if (!l->opts.filter)
+		return table_cache_iter_new(l->opts.tables, f->number, f->size,
+					    l->opts.scan, &l->table);
+	return table_cache_filtered_iter_new(l->opts.tables, &facts,
+					     l->opts.filter, l->opts.scan,
+					     &l->table);
+}
+
 /* Make files[i] the open one. False after a failure, which is then shown. */
 static bool open_file(struct level_iter *l, size_t i)
 {
-	const struct file_meta *f = l->files->files[i];
 	int err;
 
 	if (l->table && l->pos == i) {
@@ -119,8 +138,7 @@ static bool open_file(struct level_iter *l, size_t i)
 	}
 	iter_close(l->table);
 	l->table = NULL;
-	err = table_cache_iter_new(l->opts.tables, f->number, f->size,
-				   l->opts.scan, &l->table);
+	err = open_table(l, l->files->files[i]);
 	if (err) {
 		end(l, err);
 		return false;

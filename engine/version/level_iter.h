@@ -32,6 +32,9 @@ struct level_iter_options {
 	 */
 	const struct level_bounds *bounds;
 	bool range_dels; /* show scopes, and stop at boundaries */
+	/* Of files that it skips only the scopes are shown. NULL: none.
+	 * Borrowed. */
+	const struct cairn_table_filter *filter;
 };
 
 /*

@@ -42,6 +42,26 @@ static void sample(struct table_props *p)
 	set(&p->prefix_extractor, "rocksdb.FixedPrefix.4");
 	set(&p->filter_policy, "bloomfilter");
 	set(&p->compression, "Snappy");
+	set(&p->collectors, "[one]");
+	/* Before, between and behind those of RocksDB. */
+	ck_assert(!cairn_table_property_set(&p->user, "zoo", slice_str("3")));
+	ck_assert(!cairn_table_property_set(&p->user, "app.min",
+					    slice_of("\0\1", 2)));
+	ck_assert(
+		!cairn_table_property_set(&p->user, "rocksdb", slice_str("")));
+	ck_assert(!cairn_table_property_set(&p->user, "zoo", slice_str("4")));
+}
+
+static void same_user(const struct cairn_table_properties *a,
+		      const struct cairn_table_properties *b)
+{
+	ck_assert_uint_eq(a->n, b->n);
+	for (size_t i = 0; i < a->n; i++) {
+		ck_assert(
+			slice_eq(user_props_name(a, i), user_props_name(b, i)));
+		ck_assert(slice_eq(user_props_value(a, i),
+				   user_props_value(b, i)));
+	}
 }
 
 static void same(const struct table_props *a, const struct table_props *b)
@@ -74,6 +94,8 @@ static void same(const struct table_props *a, const struct table_props *b)
 	ck_assert_str_eq(a->prefix_extractor, b->prefix_extractor);
 	ck_assert_str_eq(a->filter_policy, b->filter_policy);
 	ck_assert_str_eq(a->compression, b->compression);
+	ck_assert_str_eq(a->collectors, b->collectors);
+	same_user(&a->user, &b->user);
 }
 
 START_TEST(properties_survive_the_round_trip)
@@ -116,11 +138,95 @@ START_TEST(names_are_written_in_bytewise_order_with_one_restart)
 					    buf_slice(&c.key)) < 0);
 		ck_assert(!buf_set(&last, buf_slice(&c.key)));
 	}
-	ck_assert_uint_eq(n, 31);
+	ck_assert_uint_eq(n, 34);
 	block_cursor_fini(&c);
 	buf_fini(&last);
 	buf_fini(&bytes);
 	table_props_fini(&p);
+}
+END_TEST
+
+START_TEST(a_collected_property_is_found_by_its_name)
+{
+	struct cairn_slice value;
+	struct table_props p;
+
+	sample(&p);
+	ck_assert_uint_eq(p.user.n, 3);
+	ck_assert(!user_props_find(&p.user, slice_str("zoo"), &value));
+	ck_assert(slice_eq(value, slice_str("4")));
+	ck_assert(!user_props_find(&p.user, slice_str("app.min"), &value));
+	ck_assert_uint_eq(value.len, 2);
+	ck_assert(!user_props_find(&p.user, slice_str("rocksdb"), &value));
+	ck_assert_uint_eq(value.len, 0);
+	ck_assert_int_eq(user_props_find(&p.user, slice_str("zo"), &value),
+			 CAIRN_NOT_FOUND);
+	ck_assert_int_eq(user_props_find(&p.user, slice_str("zz"), &value),
+			 CAIRN_NOT_FOUND);
+	table_props_fini(&p);
+}
+END_TEST
+
+START_TEST(a_reserved_name_or_too_much_is_refused)
+{
+	struct cairn_table_properties u = { 0 };
+	size_t len = USER_PROPS_MAX;
+	uint8_t *much = calloc(1, len);
+
+	ck_assert_int_eq(
+		cairn_table_property_set(&u, "rocksdb.x", slice_str("")),
+		CAIRN_EINVAL);
+	ck_assert_int_eq(cairn_table_property_set(&u, "", slice_str("")),
+			 CAIRN_EINVAL);
+	ck_assert_int_eq(cairn_table_property_set(&u, "a", slice_of(much, len)),
+			 CAIRN_EINVAL);
+	ck_assert_uint_eq(u.n, 0);
+	ck_assert(!cairn_table_property_set(&u, "a", slice_of(much, len / 2)));
+	ck_assert_int_eq(
+		cairn_table_property_set(&u, "b", slice_of(much, len / 2)),
+		CAIRN_EINVAL);
+	ck_assert_uint_eq(u.n, 1);
+	user_props_fini(&u);
+	free(much);
+}
+END_TEST
+
+/* Names that share all but nothing expand; order can be a trap, too. */
+START_TEST(collected_properties_that_make_no_sense_are_as_good_as_none)
+{
+	struct buf name = { 0 }, bytes = { 0 };
+	struct cairn_slice contents;
+	struct block_builder b;
+	struct table_props got;
+
+	block_builder_init(&b, BLOCK_ONE_RESTART);
+	if (_i) {
+		for (int i = 0; i < 100000; i++)
+			ck_assert(!buf_append(&name, "n", 1));
+		for (uint8_t i = 0; i < 100; i++) {
+			name.data[name.len - 1] = i;
+			ck_assert(!block_builder_add(&b, buf_slice(&name),
+						     slice_of(NULL, 0),
+						     slice_str("v")));
+		}
+	} else {
+		/* The builder does not mind. */
+		ck_assert(!block_builder_add(
+			&b, slice_str("b"), slice_of(NULL, 0), slice_str("v")));
+		ck_assert(!block_builder_add(
+			&b, slice_str("a"), slice_of(NULL, 0), slice_str("v")));
+	}
+	ck_assert(!block_builder_add(&b, slice_str("rocksdb.num.entries"),
+				     slice_of(NULL, 0), slice_str("\7")));
+	ck_assert(!block_builder_finish(&b, &contents));
+	ck_assert(!buf_set(&bytes, contents));
+	ck_assert(!table_props_decode(buf_slice(&bytes), &got));
+	ck_assert_uint_eq(got.entries, 7);
+	ck_assert_uint_eq(got.user.n, 0);
+	table_props_fini(&got);
+	block_builder_fini(&b);
+	buf_fini(&name);
+	buf_fini(&bytes);
 }
 END_TEST
 
@@ -285,6 +391,11 @@ int main(void)
 	tcase_add_test(tc, properties_survive_the_round_trip);
 	tcase_add_test(tc,
 		       names_are_written_in_bytewise_order_with_one_restart);
+	tcase_add_test(tc, a_collected_property_is_found_by_its_name);
+	tcase_add_test(tc, a_reserved_name_or_too_much_is_refused);
+	tcase_add_loop_test(
+		tc, collected_properties_that_make_no_sense_are_as_good_as_none,
+		0, 2);
 	tcase_add_test(tc, an_absent_filter_policy_is_not_written);
 	tcase_add_loop_test(tc,
 			    values_are_checked_and_messages_name_the_property,

@@ -50,6 +50,26 @@ int table_cache_iter_new(struct table_cache *c, uint64_t file_number,
 	return CAIRN_OK;
 }
 
+/* Skips as the filter says; the tombstones stay. */
+int table_cache_filtered_iter_new(struct table_cache *c,
+				  const struct cairn_table_facts *facts,
+				  const struct cairn_table_filter *filter,
+				  enum table_scan scan, struct iter **out)
+{
+	static const struct vector nothing;
+	struct level *l = (struct level *)c;
+	int err = table_cache_iter_new(c, facts->number, facts->size_bytes,
+				       scan, out);
+
+	if (err || !filter->skip(filter->ctx, facts))
+		return err;
+	iter_close(*out);
+	*out = vector_iter_new(&nothing);
+	if (l->scope[facts->number].set)
+		(*out)->scope = &l->scope[facts->number];
+	return CAIRN_OK;
+}
+
 static struct file_meta *meta_of(const struct vector *v, uint64_t number)
 {
 	const struct ikey *first = &v->entries[0].key;
