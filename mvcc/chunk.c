@@ -7,12 +7,15 @@
 #define DELETE_BATCH 512u
 
 int chunk_reader_init(struct chunk_reader *r, struct mvcc *m, uint64_t object,
-		      uint32_t chunk_size)
+		      uint32_t chunk_size, int64_t version_max)
 {
+	struct cairn_read_options opts = { 0 };
+
+	opts.table_filter = table_revs_at(&r->revs, m, version_max);
 	r->it = NULL;
 	r->object = object;
 	r->chunk_size = chunk_size;
-	return cairn_iter_new(m->db, NULL, &r->it);
+	return cairn_iter_new(m->db, &opts, &r->it);
 }
 
 void chunk_reader_fini(struct chunk_reader *r)
@@ -104,7 +107,7 @@ int mvcc_read(struct mvcc *m, const struct mvcc_row *row, uint64_t off,
 	}
 	if (row->chunk_size < ENC_CHUNK_SIZE_MIN)
 		return error_set(CAIRN_EINVAL, "row without a chunk size");
-	err = chunk_reader_init(&r, m, row->object, row->chunk_size);
+	err = chunk_reader_init(&r, m, row->object, row->chunk_size, row->main);
 	while (!err && done < len) {
 		uint64_t index = (off + done) / row->chunk_size;
 		size_t skip = (size_t)((off + done) % row->chunk_size);

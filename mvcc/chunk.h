@@ -6,7 +6,7 @@
 #ifndef CAIRN_MVCC_CHUNK_H
 #define CAIRN_MVCC_CHUNK_H
 
-#include "mvcc/store.h"
+#include "mvcc/table_revs.h"
 
 /*
  * Reads chunks of one object. Made once for several: the iterator is reused.
@@ -14,12 +14,15 @@
  */
 struct chunk_reader {
 	struct cairn_iter *it;
+	struct table_revs revs; /* what the iterator leaves out */
 	uint64_t object;
 	uint32_t chunk_size;
 };
 
+/* Versions above version_max will not be asked for. r must stay where it is. */
 MUST_CHECK int chunk_reader_init(struct chunk_reader *r, struct mvcc *m,
-				 uint64_t object, uint32_t chunk_size);
+				 uint64_t object, uint32_t chunk_size,
+				 int64_t version_max);
 void chunk_reader_fini(struct chunk_reader *r);
 
 /*

@@ -17,6 +17,7 @@ int cursor_init(struct cursor *c, struct mvcc *m, int64_t rev,
 		c->rev = rev;
 		opts.lower = buf_slice(&c->lower);
 		opts.upper = buf_slice(&c->upper);
+		opts.table_filter = table_revs_at(&c->revs, m, rev);
 		err = m->kind->revisions ? CAIRN_OK : plain_spot_init(c, &opts);
 	}
 	if (!err)

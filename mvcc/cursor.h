@@ -13,7 +13,7 @@
 #ifndef CAIRN_MVCC_CURSOR_H
 #define CAIRN_MVCC_CURSOR_H
 
-#include "mvcc/store.h"
+#include "mvcc/table_revs.h"
 
 struct cursor {
 	struct mvcc *m; /* NULL: not initialised */
@@ -23,6 +23,7 @@ struct cursor {
 	struct buf lower, upper; /* bounds of the iterator */
 	struct buf prefix;       /* of the key last looked at */
 	struct buf scratch;
+	struct table_revs revs; /* what the iterator leaves out */
 	struct plain_spot spot; /* of a plain store */
 };
 

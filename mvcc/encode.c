@@ -237,13 +237,20 @@ int enc_log_value(struct buf *out, bool deleted, struct cairn_slice key)
 	return err;
 }
 
+int enc_log_key_parse(struct cairn_slice k, int64_t *main, int32_t *sub)
+{
+	return revision_key_parse(k, ENC_LOG, main, sub)
+		       ? CAIRN_OK
+		       : corrupt("malformed log key", k);
+}
+
 int enc_log_parse(struct cairn_slice k, struct cairn_slice v,
 		  struct mvcc_change *out)
 {
 	struct mvcc_change c;
 
-	if (!revision_key_parse(k, ENC_LOG, &c.main, &c.sub))
-		return corrupt("malformed log key", k);
+	if (enc_log_key_parse(k, &c.main, &c.sub))
+		return CAIRN_ECORRUPT;
 	if (v.len < 2 || v.len > 1 + MVCC_KEY_MAX ||
 	    (v.data[0] != 'P' && v.data[0] != 'D'))
 		return corrupt("malformed log entry", k);

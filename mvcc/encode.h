@@ -75,6 +75,8 @@ size_t enc_prefix_len(void *ctx, struct cairn_slice key);
 MUST_CHECK int enc_mark(struct buf *out, const char *name);
 
 MUST_CHECK int enc_log_key(struct buf *out, int64_t main, int32_t sub);
+MUST_CHECK int enc_log_key_parse(struct cairn_slice k, int64_t *main,
+				 int32_t *sub);
 MUST_CHECK int enc_log_value(struct buf *out, bool deleted,
 			     struct cairn_slice key);
 MUST_CHECK int enc_log_parse(struct cairn_slice k, struct cairn_slice v,

@@ -30,6 +30,8 @@ libmvcc_la_SOURCES = \
 	mvcc/scan.c \
 	mvcc/store.c \
 	mvcc/store.h \
+	mvcc/table_revs.c \
+	mvcc/table_revs.h \
 	mvcc/txn.c \
 	mvcc/txn_impl.h
 libmvcc_la_LIBADD = libengine.la

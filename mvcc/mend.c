@@ -8,7 +8,7 @@
 
 #include "engine/base/error.h"
 #include "mvcc/encode.h"
-#include "mvcc/store.h"
+#include "mvcc/table_revs.h"
 
 /* Entries that are put together. */
 #define BATCH_ENTRIES 1000
@@ -262,6 +262,7 @@ int mvcc_mend(const char *dir, const struct cairn_options *engine,
 		err = error_nomem();
 	if (!err) {
 		cairn_options_set_prefix_extractor(o, &prefix);
+		cairn_options_set_table_collector(o, &table_revs_collector);
 		err = cairn_options_set(o, "create_if_missing", "false");
 	}
 	/* Nothing is to be dropped before it has been looked at. */

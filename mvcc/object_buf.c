@@ -119,7 +119,8 @@ int object_view(const struct mvcc_object *o, struct chunk_reader *r,
 		return CAIRN_OK;
 	}
 	if (!r->it) {
-		err = chunk_reader_init(r, o->m, o->number, o->chunk_size);
+		err = chunk_reader_init(r, o->m, o->number, o->chunk_size,
+					INT64_MAX);
 		if (err)
 			return err;
 	}

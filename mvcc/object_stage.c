@@ -280,7 +280,8 @@ static int copy_some(const struct mvcc_object *o, struct mvcc_object *to,
 		     struct cairn_batch *b, uint64_t *index)
 {
 	struct chunk_reader r;
-	int err = chunk_reader_init(&r, o->m, o->number, o->chunk_size);
+	int err = chunk_reader_init(&r, o->m, o->number, o->chunk_size,
+				    INT64_MAX);
 
 	while (!err && *index < object_chunk_count(o) &&
 	       cairn_batch_bytes(b) < OBJECT_PIECE_BYTES) {

@@ -7,6 +7,7 @@
 #include "mvcc/cursor.h"
 #include "mvcc/forget.h"
 #include "mvcc/object.h"
+#include "mvcc/table_revs.h"
 #include "mvcc/txn_impl.h"
 
 #define CHUNK_SIZE_DEFAULT      (64u << 10)
@@ -150,14 +151,17 @@ static int take_row(struct mvcc *m, struct cairn_iter *it,
 static int search(struct mvcc *m, struct cairn_slice key, int64_t rev,
 		  bool newest, struct found *out)
 {
+	struct cairn_read_options opts = { 0 };
 	struct buf prefix = { 0 }, seek = { 0 };
 	struct cairn_iter *it = NULL;
+	struct table_revs revs;
 	int err = enc_prefix(&prefix, key);
 
+	opts.table_filter = table_revs_at(&revs, m, rev);
 	if (!err)
 		err = enc_seek(&seek, buf_slice(&prefix), rev);
 	if (!err)
-		err = cairn_iter_new(m->db, NULL, &it);
+		err = cairn_iter_new(m->db, &opts, &it);
 	if (!err)
 		err = store_check_rev(m, rev);
 	if (!err) {
@@ -723,6 +727,7 @@ static int open_engine(struct mvcc *m, const char *dir, struct cairn_options *o)
 	if (m->kind->revisions) {
 		cairn_options_set_prefix_extractor(o, &m->prefix);
 		cairn_options_set_compaction_filter(o, &m->filter);
+		cairn_options_set_table_collector(o, &table_revs_collector);
 	}
 	return cairn_open(dir, o, &m->db);
 }

@@ -110,6 +110,7 @@ unit_tests = \
 	tests/mvcc/test_plain \
 	tests/mvcc/test_row_cache \
 	tests/mvcc/test_scan \
+	tests/mvcc/test_table_revs \
 	tests/mvcc/test_txn
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
@@ -299,6 +300,8 @@ tests_mvcc_test_row_cache_CFLAGS = $(unit_cflags)
 tests_mvcc_test_row_cache_LDADD = $(unit_ldadd)
 tests_mvcc_test_scan_CFLAGS = $(unit_cflags)
 tests_mvcc_test_scan_LDADD = $(unit_ldadd)
+tests_mvcc_test_table_revs_CFLAGS = $(unit_cflags)
+tests_mvcc_test_table_revs_LDADD = $(unit_ldadd)
 tests_mvcc_test_txn_CFLAGS = $(unit_cflags)
 tests_mvcc_test_txn_LDADD = $(unit_ldadd)
 endif
