@@ -312,6 +312,7 @@ if HAVE_ROCKSDB
 compat_tests = \
 	tests/compat/test_external \
 	tests/compat/test_live \
+	tests/compat/test_properties \
 	tests/compat/test_range_del \
 	tests/compat/test_repair \
 	tests/compat/test_rocksdb \
@@ -323,6 +324,8 @@ tests_compat_test_external_CFLAGS = $(unit_cflags)
 tests_compat_test_external_LDADD = $(unit_ldadd) -lrocksdb
 tests_compat_test_live_CFLAGS = $(unit_cflags)
 tests_compat_test_live_LDADD = $(unit_ldadd) -lrocksdb
+tests_compat_test_properties_CFLAGS = $(unit_cflags)
+tests_compat_test_properties_LDADD = $(unit_ldadd) -lrocksdb
 tests_compat_test_range_del_CFLAGS = $(unit_cflags)
 tests_compat_test_range_del_LDADD = $(unit_ldadd) -lrocksdb
 tests_compat_test_repair_CFLAGS = $(unit_cflags)

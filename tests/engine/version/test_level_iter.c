@@ -290,6 +290,72 @@ START_TEST(a_prefix_walk_ends_with_the_prefix)
 }
 END_TEST
 
+START_TEST(a_seek_forward_leaves_the_prefix)
+{
+	struct ikey b = ikey_seek(slice_str("b"), SEQNO_MAX);
+	struct ikey d = ikey_seek(slice_str("d"), SEQNO_MAX);
+	struct level l = { 0 };
+
+	level_open(&l, four_files);
+	iter_seek_prefix_ge(l.it, &b, b.user_key);
+	ck_assert(l.it->valid);
+	iter_seek_forward(l.it, &d);
+	ck_assert(slice_eq(l.it->key.user_key, slice_str("d")));
+	/* The next file has no key with the prefix, and is gone to. */
+	iter_next(l.it);
+	ck_assert(l.it->valid);
+	ck_assert(slice_eq(l.it->key.user_key, slice_str("e")));
+	level_close(&l);
+}
+END_TEST
+
+static bool skip_one(void *ctx, const struct cairn_table_facts *t)
+{
+	return t->number == *(uint64_t *)ctx;
+}
+
+START_TEST(a_skipped_file_is_passed_in_both_directions)
+{
+	uint64_t skipped = (uint64_t)_i;
+	const struct cairn_table_filter f = { &skipped, skip_one };
+	struct vector left = { 0 };
+	struct level l = { 0 };
+	struct iter *model;
+
+	for (size_t i = 0; i < 4; i++)
+		if (i != skipped)
+			vector_parse(&left, four_files[i]);
+	l.opts.filter = &f;
+	level_open(&l, four_files);
+	model = vector_iter_new(&left);
+	iter_first(l.it);
+	for (iter_first(model); model->valid; iter_next(model)) {
+		assert_same(l.it, model);
+		iter_next(l.it);
+	}
+	assert_same(l.it, model);
+	iter_last(l.it);
+	for (iter_last(model); model->valid; iter_prev(model)) {
+		assert_same(l.it, model);
+		iter_prev(l.it);
+	}
+	assert_same(l.it, model);
+	for (const char *k = "abcdefghijklmnopq"; *k; k++) {
+		struct ikey target = ikey_seek(slice_of(k, 1), SEQNO_MAX);
+
+		iter_seek_ge(l.it, &target);
+		iter_seek_ge(model, &target);
+		assert_same(l.it, model);
+		iter_seek_lt(l.it, &target);
+		iter_seek_lt(model, &target);
+		assert_same(l.it, model);
+	}
+	iter_close(model);
+	vector_fini(&left);
+	level_close(&l);
+}
+END_TEST
+
 START_TEST(a_failure_in_a_file_is_not_the_end_of_the_level)
 {
 	for (int backward = 0; backward < 2; backward++) {
@@ -544,6 +610,9 @@ static Suite *level_iter_suite(void)
 	tcase_add_test(tc, any_walk_over_files_is_that_over_their_entries);
 	tcase_add_test(tc, a_level_without_files_is_empty);
 	tcase_add_test(tc, a_prefix_walk_ends_with_the_prefix);
+	tcase_add_test(tc, a_seek_forward_leaves_the_prefix);
+	tcase_add_loop_test(tc, a_skipped_file_is_passed_in_both_directions, 0,
+			    4);
 	suite_add_tcase(s, tc);
 
 	tc = tcase_create("files");
