@@ -20,17 +20,15 @@ static int corrupt(const char *what, struct cairn_slice k)
 			 n < k.len ? "..." : "", k.len);
 }
 
-int enc_start(struct buf *out, struct cairn_slice key)
+/* Each byte 00 becomes 00 FF. */
+static int append_escaped(struct buf *out, struct cairn_slice key)
 {
 	uint8_t *p;
-	int err;
+	int err = buf_reserve(out, 2 * key.len);
 
-	buf_clear(out);
-	err = buf_reserve(out, 1 + 2 * key.len);
 	if (err)
 		return err;
-	p = out->data;
-	*p++ = ENC_ROW;
+	p = out->data + out->len;
 	while (key.len) {
 		const uint8_t *zero = memchr(key.data, 0, key.len);
 		size_t n = zero ? (size_t)(zero - key.data) + 1 : key.len;
@@ -43,6 +41,16 @@ int enc_start(struct buf *out, struct cairn_slice key)
 	}
 	out->len = (size_t)(p - out->data);
 	return CAIRN_OK;
+}
+
+int enc_start(struct buf *out, struct cairn_slice key)
+{
+	const uint8_t table = ENC_ROW;
+	int err;
+
+	buf_clear(out);
+	err = buf_append(out, &table, 1);
+	return err ? err : append_escaped(out, key);
 }
 
 static int append_tail(struct buf *out, int64_t main, uint32_t inverted_sub)
@@ -335,6 +343,106 @@ int enc_ended_parse(struct cairn_slice k, struct cairn_slice v,
 	e.from = load_be64(v.data + 8);
 	e.to = load_be64(v.data + 16);
 	*out = e;
+	return CAIRN_OK;
+}
+
+/* A table byte and the number of a lease. */
+static int lease_key(struct buf *out, enum enc_table table, int64_t lease)
+{
+	int err;
+
+	buf_clear(out);
+	err = buf_reserve(out, 9);
+	if (err)
+		return err;
+	out->data[0] = (uint8_t)table;
+	put_be64(out->data + 1, (uint64_t)lease);
+	out->len = 9;
+	return CAIRN_OK;
+}
+
+int enc_lease(struct buf *key, struct buf *value, const struct enc_lease *l)
+{
+	int err = lease_key(key, ENC_LEASES, l->id);
+
+	if (err)
+		return err;
+	buf_clear(value);
+	err = buf_reserve(value, 17);
+	if (err)
+		return err;
+	value->data[0] = l->ending;
+	put_be64(value->data + 1, (uint64_t)l->ttl);
+	put_be64(value->data + 9, (uint64_t)l->left);
+	value->len = 17;
+	return CAIRN_OK;
+}
+
+int enc_lease_parse(struct cairn_slice k, struct cairn_slice v,
+		    struct enc_lease *out)
+{
+	uint64_t id, ttl, left;
+
+	if (k.len != 9 || k.data[0] != ENC_LEASES || v.len != 17 ||
+	    v.data[0] > 1)
+		return corrupt("malformed lease", k);
+	id = load_be64(k.data + 1);
+	ttl = load_be64(v.data + 1);
+	left = load_be64(v.data + 9);
+	if (id == 0 || id > INT64_MAX || ttl == 0 || ttl > MVCC_LEASE_TTL_MAX ||
+	    left > ttl)
+		return corrupt("lease with an impossible number", k);
+	*out = (struct enc_lease){ .id = (int64_t)id,
+				   .ttl = (int64_t)ttl,
+				   .left = (int64_t)left,
+				   .ending = v.data[0] };
+	return CAIRN_OK;
+}
+
+int enc_attached_start(struct buf *out, int64_t lease)
+{
+	return lease_key(out, ENC_ATTACHED, lease);
+}
+
+int enc_attached_key(struct buf *out, int64_t lease, struct cairn_slice key)
+{
+	int err = lease_key(out, ENC_ATTACHED, lease);
+
+	return err ? err : append_escaped(out, key);
+}
+
+int enc_attached_parse(struct cairn_slice k, int64_t *lease, struct buf *key)
+{
+	struct cairn_slice in = k;
+	uint64_t id;
+	int err;
+
+	if (k.len < 10 || k.data[0] != ENC_ATTACHED)
+		return corrupt("malformed entry of a key on a lease", k);
+	id = load_be64(k.data + 1);
+	if (id == 0 || id > INT64_MAX)
+		return corrupt("key on an impossible lease", k);
+	buf_clear(key);
+	err = buf_reserve(key, k.len);
+	if (err)
+		return err;
+	slice_advance(&in, 9);
+	while (in.len) {
+		const uint8_t *zero = memchr(in.data, 0, in.len);
+		size_t n = zero ? (size_t)(zero - in.data) + 1 : in.len;
+
+		memcpy(key->data + key->len, in.data, n);
+		key->len += n;
+		slice_advance(&in, n);
+		if (!zero)
+			break;
+		if (!in.len || in.data[0] != 0xff)
+			return corrupt("key on a lease with a bad escape", k);
+		slice_advance(&in, 1);
+	}
+	if (key->len > MVCC_KEY_MAX)
+		return corrupt("key on a lease of a bad length", k);
+	*lease = (int64_t)id;
 	return CAIRN_OK;
 }
 

@@ -15,9 +15,11 @@
 
 /* First byte of a key: the table it is in. */
 enum enc_table {
+	ENC_ATTACHED = 'a',
 	ENC_CHUNK = 'c',
 	ENC_ENDED = 'e',
 	ENC_ROW = 'k',
+	ENC_LEASES = 'l',
 	ENC_MARK = 'm',
 	ENC_STAGED = 'o',
 	ENC_LOG = 'r',
@@ -111,6 +113,27 @@ MUST_CHECK int enc_ended(struct buf *key, struct buf *value,
 			 const struct enc_ended *e);
 MUST_CHECK int enc_ended_parse(struct cairn_slice k, struct cairn_slice v,
 			       struct enc_ended *out);
+
+/* A lease as it is kept; times in seconds. */
+struct enc_lease {
+	int64_t id; /* above 0 */
+	int64_t ttl;
+	int64_t left; /* of ttl, when it was last written down; 0: all of it */
+	bool ending;  /* some of its keys are deleted, the others are due */
+};
+MUST_CHECK int enc_lease(struct buf *key, struct buf *value,
+			 const struct enc_lease *l);
+MUST_CHECK int enc_lease_parse(struct cairn_slice k, struct cairn_slice v,
+			       struct enc_lease *out);
+
+/* What the entries of the keys attached to a lease begin with; the entry of
+ * one key. They sort as the keys do, and have no value. */
+MUST_CHECK int enc_attached_start(struct buf *out, int64_t lease);
+MUST_CHECK int enc_attached_key(struct buf *out, int64_t lease,
+				struct cairn_slice key);
+/* The lease and, into key, the plain key. */
+MUST_CHECK int enc_attached_parse(struct cairn_slice k, int64_t *lease,
+				  struct buf *key);
 
 /* The 8 bytes of marks and staged entries. */
 MUST_CHECK int enc_number(struct buf *out, uint64_t v);

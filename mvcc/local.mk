@@ -12,6 +12,10 @@ libmvcc_la_SOURCES = \
 	mvcc/forget.c \
 	mvcc/forget.h \
 	mvcc/history.c \
+	mvcc/lease.c \
+	mvcc/lease.h \
+	mvcc/lease_expire.c \
+	mvcc/lease_impl.h \
 	mvcc/list.c \
 	mvcc/mend.c \
 	mvcc/mvcc.h \

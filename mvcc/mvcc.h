@@ -42,7 +42,23 @@
 /* The largest value and file. */
 #define MVCC_VALUE_MAX (UINT64_C(1) << 40)
 
+/* The longest a lease can be granted for, in seconds (lease.h). */
+#define MVCC_LEASE_TTL_MAX INT64_C(9000000000)
+
 struct mvcc;
+
+/* How leases are kept; zeroed: as they should be. For tests, mostly. */
+struct mvcc_lease_options {
+	/* Milliseconds that never go back; NULL: CLOCK_MONOTONIC. Called on
+	 * any thread. */
+	int64_t (*now_ms)(void *ctx);
+	void *ctx;
+	/* No thread ends what is due; mvcc_lease_expire_due() does. */
+	bool manual;
+	/* A lease with more keys than fit in a batch of this many bytes is
+	 * ended in several revisions; 0: 64 MiB. */
+	size_t batch_bytes;
+};
 
 struct mvcc_options {
 	/* Engine options, copied, the env among them; NULL: defaults. Their
@@ -60,6 +76,7 @@ struct mvcc_options {
 	int64_t plain_time_ns;
 	/* The largest value to write to a plain store; 0: CAIRN_VALUE_MAX. */
 	uint64_t plain_value_max;
+	struct mvcc_lease_options lease;
 };
 
 /*
@@ -332,6 +349,15 @@ int mvcc_txn_put_object(struct mvcc_txn *t, struct cairn_slice key,
  * with CAIRN_NOT_FOUND when the key does not exist. */
 int mvcc_txn_set_attrs(struct mvcc_txn *t, struct cairn_slice key,
 		       const struct mvcc_attrs *attrs);
+/*
+ * The lease of the row that the op added last, a put or set_attrs, will write
+ * (lease.h): an id, 0 for none, or MVCC_LEASE_KEEP for the one that the key has
+ * by then. Without this a put takes the key off its lease, and set_attrs keeps
+ * it. Committing fails with CAIRN_NOT_FOUND when there is no such lease.
+ * CAIRN_EKIND in plain stores.
+ */
+#define MVCC_LEASE_KEEP INT64_C(-1)
+int mvcc_txn_set_lease(struct mvcc_txn *t, int64_t lease);
 /* Merge operand into the value by the store's merge operator, as cairn_merge()
  * does. Plain stores only. */
 int mvcc_txn_merge(struct mvcc_txn *t, struct cairn_slice key,
@@ -339,14 +365,14 @@ int mvcc_txn_merge(struct mvcc_txn *t, struct cairn_slice key,
 /* Deleting what does not exist is no change and no error. */
 int mvcc_txn_delete(struct mvcc_txn *t, struct cairn_slice key);
 /*
- * Delete from and put its value and attributes at to, replacing what is there.
- * Chunks are not copied. Committing fails with CAIRN_NOT_FOUND when from does
- * not exist.
+ * Delete from and put its value, attributes and lease at to, replacing what is
+ * there. Chunks are not copied. Committing fails with CAIRN_NOT_FOUND when from
+ * does not exist.
  */
 int mvcc_txn_move(struct mvcc_txn *t, struct cairn_slice from,
 		  struct cairn_slice to);
 /*
- * Give a the value and attributes of b, and b those of a. Chunks are not
+ * Give a the value, attributes and lease of b, and b those of a. Chunks are not
  * copied. Committing fails with CAIRN_NOT_FOUND unless both exist.
  */
 int mvcc_txn_exchange(struct mvcc_txn *t, struct cairn_slice a,

@@ -602,6 +602,9 @@ static int load_revision(struct mvcc *m, const char *dir)
 				 dir);
 	atomic_store(&m->current, current);
 	atomic_store(&m->begun, current);
+	err = lease_load(m);
+	if (err)
+		return err;
 	return m->read_only ? CAIRN_OK : forget_load(m);
 }
 
@@ -609,6 +612,7 @@ static void store_free(struct mvcc *m)
 {
 	plain_fini(&m->plain);
 	forget_fini(m);
+	lease_fini(m);
 	row_cache_fini(&m->rows);
 	cond_fini(&m->leftover_done);
 	mutex_fini(&m->objects_mu);
@@ -645,6 +649,7 @@ static struct mvcc *store_new(const struct mvcc_options *opts)
 	m->value_max = m->kind->value_max;
 	row_cache_init(&m->rows, rows ? rows : ROW_CACHE_BYTES_DEFAULT);
 	forget_init(m);
+	lease_init(m, &opts->lease);
 	forget_filter_init(m);
 	return m;
 }
@@ -795,6 +800,8 @@ int mvcc_open(const char *dir, const struct mvcc_options *opts,
 	if (err)
 		goto out;
 	err = load(m, dir, opts, create);
+	if (!err && m->leases.n)
+		err = lease_start(m);
 	if (err) {
 		forget_stop(m);
 		/* The reason counts, not how closing went. */
@@ -820,10 +827,14 @@ int mvcc_close(struct mvcc *m)
 		return error_set(CAIRN_EBUSY,
 				 "%llu readers and writers use the store",
 				 (unsigned long long)atomic_load(&m->in_use));
+	lease_stop(m);
 	forget_stop(m);
 	err = cairn_close(m->db);
 	if (err == CAIRN_EBUSY) {
 		forget_kick(m);
+		/* Should it fail, what is due waits for the next grant. */
+		if (m->leases.n)
+			(void)lease_start(m);
 		return err;
 	}
 	store_free(m);
@@ -878,7 +889,10 @@ int mvcc_sync(struct mvcc *m)
 
 void mvcc_set_listener(struct mvcc *m, const struct mvcc_listener *l)
 {
+	/* A lease may end at any time. */
+	mutex_lock(&m->write_mu);
 	m->listener = l ? *l : (struct mvcc_listener){ 0 };
+	mutex_unlock(&m->write_mu);
 }
 
 void mvcc_metrics_get(struct mvcc *m, struct mvcc_metrics *out)

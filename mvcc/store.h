@@ -10,8 +10,9 @@
  *   objects_mu   object numbers, open objects, leftovers of dead ones
  *   pins_mu      pinned revisions and the forgotten bound
  *   those of the row cache
+ *   leases.mu    deadlines of leases (lease_impl.h)
  *
- * No two of the last four are held together, and none of them during I/O but
+ * No two of the last five are held together, and none of them during I/O but
  * objects_mu, once in 1024 new objects.
  */
 #ifndef CAIRN_MVCC_STORE_H
@@ -22,6 +23,7 @@
 #include "engine/base/list.h"
 #include "engine/base/sync.h"
 #include "mvcc/encode.h"
+#include "mvcc/lease_impl.h"
 #include "mvcc/plain.h"
 #include "mvcc/row_cache.h"
 
@@ -133,6 +135,7 @@ struct mvcc {
 	struct list leftovers;    /* struct leftover, see forget.h */
 
 	struct worker worker;
+	struct leases leases;
 	struct row_cache rows;
 	struct plain plain; /* of a plain store */
 

@@ -173,7 +173,9 @@ int mvcc_txn_put_object(struct mvcc_txn *t, struct cairn_slice key,
 int mvcc_txn_set_attrs(struct mvcc_txn *t, struct cairn_slice key,
 		       const struct mvcc_attrs *attrs)
 {
-	const struct op op = { .kind = OP_SET_ATTRS, .key = key };
+	const struct op op = { .kind = OP_SET_ATTRS,
+			       .key = key,
+			       .lease = MVCC_LEASE_KEEP };
 
 	return add(t, &op, attrs);
 }
@@ -210,6 +212,24 @@ int mvcc_txn_exchange(struct mvcc_txn *t, struct cairn_slice a,
 	const struct op op = { .kind = OP_EXCHANGE, .key = a, .to = b };
 
 	return add(t, &op, NULL);
+}
+
+int mvcc_txn_set_lease(struct mvcc_txn *t, int64_t lease)
+{
+	struct op *last = t->n_ops ? &t->ops[t->n_ops - 1] : NULL;
+	int err = store_need_revisions(t->m);
+
+	if (err)
+		return err;
+	if (!last || (last->kind != OP_PUT && last->kind != OP_SET_ATTRS))
+		return error_set(CAIRN_EINVAL,
+				 "no put or change of attributes to set a "
+				 "lease for");
+	if (lease < MVCC_LEASE_KEEP)
+		return error_set(CAIRN_EINVAL, "lease id %lld is below 0",
+				 (long long)lease);
+	last->lease = lease;
+	return CAIRN_OK;
 }
 
 int mvcc_txn_expect(struct mvcc_txn *t, struct cairn_slice key, int64_t main)
@@ -306,8 +326,7 @@ out:
 	return err;
 }
 
-/* Bring the row of key into the cache. */
-static int warm(struct mvcc *m, struct cairn_slice key)
+int txn_warm(struct mvcc *m, struct cairn_slice key)
 {
 	struct found f = { 0 };
 	int err = CAIRN_OK;
@@ -336,16 +355,16 @@ int txn_prepare_revision(const struct mvcc_txn *t)
 	int err = CAIRN_OK;
 
 	for (size_t i = 0; !err && i < t->n_expect; i++)
-		err = warm(t->m, t->expect[i].key);
+		err = txn_warm(t->m, t->expect[i].key);
 	for (size_t i = 0; !err && i < t->n_ops; i++) {
 		const struct op *op = &t->ops[i];
 
 		if (op->object)
 			err = prepare_object(t->m, op);
 		else
-			err = warm(t->m, op->key);
+			err = txn_warm(t->m, op->key);
 		if (!err && has_two_keys(op))
-			err = warm(t->m, op->to);
+			err = txn_warm(t->m, op->to);
 	}
 	return err;
 }
@@ -401,13 +420,16 @@ int txn_add_change(struct commit *c, struct change **out)
 	return CAIRN_OK;
 }
 
-/* Row and log entry of the next change. row->main and sub are set. */
+/* Row and log entry of the next change, which takes its key from the lease
+ * named. row->main and sub are set. */
 static int emit_row(struct commit *c, const struct mvcc_row *row,
-		    struct cairn_slice attrs)
+		    struct cairn_slice attrs, int64_t from_lease)
 {
 	struct change *ch;
 	int err = txn_add_change(c, &ch);
 
+	if (!err)
+		err = lease_move(c, row->key, from_lease, row->lease);
 	if (err)
 		return err;
 	assert(row->deleted || row->object || row->value.len == row->size);
@@ -484,6 +506,24 @@ static const struct mvcc_row *live_row(const struct found *f)
 	return found_live(f) ? &f->row : NULL;
 }
 
+/* The lease of a live row, 0: none. */
+static int64_t lease_of(const struct found *f)
+{
+	return found_live(f) ? f->row.lease : 0;
+}
+
+/* The lease of a row that op writes over prev. */
+static int choose_lease(const struct commit *c, const struct op *op,
+			const struct found *prev, int64_t *out)
+{
+	*out = op->lease;
+	if (op->lease == MVCC_LEASE_KEEP)
+		*out = lease_of(prev);
+	else if (op->lease)
+		return lease_check(c->m, op->lease);
+	return CAIRN_OK;
+}
+
 static int emit_put(struct commit *c, const struct op *op)
 {
 	struct found prev = { 0 };
@@ -496,6 +536,11 @@ static int emit_put(struct commit *c, const struct op *op)
 	row = next_row(c, op->key, &prev);
 	row.value = op->value;
 	row.size = op->value.len;
+	err = choose_lease(c, op, &prev, &row.lease);
+	if (err) {
+		found_release(&prev);
+		return err;
+	}
 	if (op->object && !object_prepared(op->object, live_row(&prev))) {
 		c->retry = true;
 		err = CAIRN_EABORTED;
@@ -507,7 +552,7 @@ static int emit_put(struct commit *c, const struct op *op)
 	if (!err)
 		err = emit_ended(c, &row, live_row(&prev));
 	if (!err)
-		err = emit_row(c, &row, op->attrs);
+		err = emit_row(c, &row, op->attrs, lease_of(&prev));
 	if (!err && cut)
 		c->ended++;
 	found_release(&prev);
@@ -521,20 +566,25 @@ static int emit_tombstone(struct commit *c, struct cairn_slice key,
 
 	row.deleted = true;
 	row.version = prev->row.version;
-	return emit_row(c, &row, slice_of(NULL, 0));
+	return emit_row(c, &row, slice_of(NULL, 0), lease_of(prev));
+}
+
+int txn_delete_row(struct commit *c, struct cairn_slice key,
+		   const struct found *prev)
+{
+	const struct mvcc_row none = { .main = c->main, .sub = (int32_t)c->n };
+	int err = emit_ended(c, &none, &prev->row);
+
+	return err ? err : emit_tombstone(c, key, prev);
 }
 
 static int emit_delete(struct commit *c, const struct op *op)
 {
-	struct mvcc_row none = { .main = c->main, .sub = (int32_t)c->n };
 	struct found prev = { 0 };
 	int err = store_latest(c->m, op->key, false, &prev);
 
-	if (!err && found_live(&prev)) {
-		err = emit_ended(c, &none, &prev.row);
-		if (!err)
-			err = emit_tombstone(c, op->key, &prev);
-	}
+	if (!err && found_live(&prev))
+		err = txn_delete_row(c, op->key, &prev);
 	found_release(&prev);
 	return err;
 }
@@ -557,8 +607,10 @@ static int emit_set_attrs(struct commit *c, const struct op *op)
 	if (!err) {
 		row = next_row(c, op->key, &prev);
 		take_value(&row, &prev.row);
-		err = emit_row(c, &row, op->attrs);
+		err = choose_lease(c, op, &prev, &row.lease);
 	}
+	if (!err)
+		err = emit_row(c, &row, op->attrs, prev.row.lease);
 	found_release(&prev);
 	return err;
 }
@@ -572,7 +624,8 @@ static int emit_moved(struct commit *c, struct cairn_slice key,
 	if (from->row.attrs.type == MVCC_DIR && key.data[key.len - 1] != '/')
 		return check_dir(key, 0);
 	take_value(&row, &from->row);
-	return emit_row(c, &row, from->attrs);
+	row.lease = from->row.lease;
+	return emit_row(c, &row, from->attrs, lease_of(prev));
 }
 
 static int emit_move(struct commit *c, const struct op *op)
@@ -671,7 +724,7 @@ void txn_publish(struct commit *c, const struct mvcc_txn *t,
 {
 	struct mvcc *m = c->m;
 
-	for (size_t i = 0; i < t->n_ops; i++) {
+	for (size_t i = 0; t && i < t->n_ops; i++) {
 		if (t->ops[i].object)
 			object_committed(t->ops[i].object, c->main);
 	}
@@ -679,8 +732,8 @@ void txn_publish(struct commit *c, const struct mvcc_txn *t,
 	atomic_fetch_add(&m->commits, 1);
 	atomic_store(&m->current, c->main);
 	if (m->listener.committed)
-		m->listener.committed(m->listener.ctx, c->main, t->origin,
-				      changes, c->n);
+		m->listener.committed(m->listener.ctx, c->main,
+				      t ? t->origin : NULL, changes, c->n);
 }
 
 /* The newest rows are these now. */
@@ -700,17 +753,15 @@ static void cache_rows(struct commit *c)
 	}
 }
 
-int txn_commit_revision(struct commit *c, const struct mvcc_txn *t)
+int txn_finish(struct commit *c, const struct mvcc_txn *t)
 {
 	struct mvcc *m = c->m;
 	struct mvcc_change *changes = NULL;
-	int err = check_expectations(t);
+	int err;
 
 	assert_held(&m->write_mu);
-	for (size_t i = 0; !err && i < t->n_ops; i++)
-		err = emit_op(c, &t->ops[i]);
-	if (err || !c->n)
-		return err;
+	if (!c->n)
+		return CAIRN_OK;
 	err = txn_list_changes(c, &changes);
 	if (err)
 		return err;
@@ -729,18 +780,28 @@ int txn_commit_revision(struct commit *c, const struct mvcc_txn *t)
 	return err;
 }
 
-/* Under write_mu. */
-static int commit_locked(struct commit *c, const struct mvcc_txn *t)
+int txn_commit_revision(struct commit *c, const struct mvcc_txn *t)
+{
+	int err = check_expectations(t);
+
+	for (size_t i = 0; !err && i < t->n_ops; i++)
+		err = emit_op(c, &t->ops[i]);
+	return err ? err : txn_finish(c, t);
+}
+
+int txn_begin(struct commit *c)
 {
 	struct mvcc *m = c->m;
 	int64_t now = now_ns();
 
+	assert_held(&m->write_mu);
 	c->main = atomic_load(&m->current) + 1;
 	c->time_ns = now > m->last_time_ns ? now : m->last_time_ns;
-	return m->kind->commit(c, t);
+	c->batch = cairn_batch_new();
+	return c->batch ? CAIRN_OK : error_nomem();
 }
 
-static void commit_fini(struct commit *c)
+void txn_end(struct commit *c)
 {
 	cairn_batch_free(c->batch);
 	free(c->changes);
@@ -761,15 +822,14 @@ static int try_commit(const struct mvcc_txn *t, int64_t *rev, bool *retry)
 
 	if (err)
 		return err;
-	c.batch = cairn_batch_new();
-	if (!c.batch)
-		return error_nomem();
 	mutex_lock(&t->m->write_mu);
-	err = commit_locked(&c, t);
+	err = txn_begin(&c);
+	if (!err)
+		err = t->m->kind->commit(&c, t);
 	*rev = atomic_load(&t->m->current);
 	mutex_unlock(&t->m->write_mu);
 	*retry = c.retry;
-	commit_fini(&c);
+	txn_end(&c);
 	return err;
 }
 

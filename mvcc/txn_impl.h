@@ -24,6 +24,7 @@ struct op {
 	enum mvcc_type type;      /* by attrs, as the next */
 	bool has_mtime;
 	int64_t mtime_ns;
+	int64_t lease; /* of what OP_PUT and OP_SET_ATTRS write */
 	struct mvcc_object *object;
 	bool own_object;
 };
@@ -77,9 +78,24 @@ MUST_CHECK int txn_add_change(struct commit *c, struct change **out);
 /* What the listener will be told, from calloc; NULL when there is none. */
 MUST_CHECK int txn_list_changes(const struct commit *c,
 				struct mvcc_change **out);
-/* The engine has the changes: let readers, objects and the listener know. */
+/* The engine has the changes: let readers, objects and the listener know. t is
+ * NULL for a commit that no transaction made. */
 void txn_publish(struct commit *c, const struct mvcc_txn *t,
 		 const struct mvcc_change *changes);
+
+/*
+ * The parts of a commit, for those that have no struct mvcc_txn. Under
+ * write_mu: begin, add changes, finish (nothing happens without changes). Free
+ * at any time. c is zeroed but for m.
+ */
+MUST_CHECK int txn_begin(struct commit *c);
+MUST_CHECK int txn_finish(struct commit *c, const struct mvcc_txn *t);
+void txn_end(struct commit *c);
+/* Bring the row of key into the cache; without any lock. */
+MUST_CHECK int txn_warm(struct mvcc *m, struct cairn_slice key);
+/* Delete key, whose newest row prev is live; key must stay until the commit. */
+MUST_CHECK int txn_delete_row(struct commit *c, struct cairn_slice key,
+			      const struct found *prev);
 
 /* Of a revision store: store_kind.prepare and commit. */
 MUST_CHECK int txn_prepare_revision(const struct mvcc_txn *t);
