@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What a repair of the engine's files may have lost of a revision store besides
- * rows: its marks, and entries of the change log. Rows tell what they said.
+ * rows: its marks, entries of the change log, and which keys are on a lease.
+ * Rows tell what they said.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -62,17 +63,32 @@ static int see_mark(struct mend *m, struct cairn_slice k, struct cairn_slice v)
 	return CAIRN_OK;
 }
 
+static int see_attached(struct cairn_slice k)
+{
+	struct buf key = { 0 };
+	int64_t lease;
+	int err = enc_attached_parse(k, &lease, &key);
+
+	buf_fini(&key);
+	return err;
+}
+
 /* Learn from one entry; CAIRN_ECORRUPT: no revision store has it. */
 static int see(struct mend *m, struct cairn_slice k, struct cairn_slice v)
 {
 	struct mvcc_change change;
 	struct enc_chunk chunk;
 	struct enc_ended ended;
+	struct enc_lease lease;
 	struct enc_row row;
 	uint64_t object, from;
 	int err;
 
 	switch (k.len ? k.data[0] : 0) {
+	case ENC_ATTACHED:
+		return see_attached(k);
+	case ENC_LEASES:
+		return enc_lease_parse(k, v, &lease);
 	case ENC_CHUNK:
 		err = enc_chunk_parse(k, &chunk);
 		if (!err)
@@ -201,11 +217,37 @@ static int mend_row(struct mend *m, const struct enc_row *row,
 	return err;
 }
 
+/* The newest row of a key, which may be on a lease: it must be known there. A
+ * lease that is lost ends no more, and its keys stay. */
+static int mend_attached(struct mend *m, const struct enc_row *row,
+			 struct cairn_slice v)
+{
+	struct cairn_pinned pin = { 0 };
+	struct mvcc_row r = { .main = row->main, .sub = row->sub };
+	int err = enc_plain(row->prefix, &m->plain);
+
+	r.key = buf_slice(&m->plain);
+	if (!err)
+		err = enc_row_value_parse(v, v.len, &r, NULL, NULL);
+	/* What is malformed is for its readers to find. */
+	if (err || r.deleted || !r.lease)
+		return err == CAIRN_ENOMEM ? err : CAIRN_OK;
+	err = enc_attached_key(&m->key, r.lease, r.key);
+	if (!err)
+		err = cairn_get(m->db, NULL, buf_slice(&m->key), &pin);
+	cairn_pinned_release(&pin);
+	if (err != CAIRN_NOT_FOUND)
+		return err;
+	m->report->attached++;
+	return cairn_batch_put(m->batch, buf_slice(&m->key), slice_of(NULL, 0));
+}
+
 static int mend_log(struct mend *m)
 {
 	const struct cairn_read_options rows = { .lower = slice_str("k"),
 						 .upper = slice_str("l") };
 	struct cairn_iter *it;
+	struct buf last = { 0 };
 	int err = cairn_iter_new(m->db, &rows, &it);
 
 	if (err)
@@ -215,13 +257,20 @@ static int mend_log(struct mend *m)
 		struct enc_row row;
 
 		/* What is no row has been met before. */
-		if (enc_row_parse(cairn_iter_key(it), &row) ||
-		    (uint64_t)row.main < m->compact)
+		if (enc_row_parse(cairn_iter_key(it), &row))
 			continue;
-		err = mend_row(m, &row, cairn_iter_value(it));
+		if (!slice_eq(buf_slice(&last), row.prefix)) {
+			err = buf_set(&last, row.prefix);
+			if (!err)
+				err = mend_attached(m, &row,
+						    cairn_iter_value(it));
+		}
+		if (!err && (uint64_t)row.main >= m->compact)
+			err = mend_row(m, &row, cairn_iter_value(it));
 	}
 	if (!err)
 		err = cairn_iter_status(it);
+	buf_fini(&last);
 	cairn_iter_free(it);
 	return err;
 }

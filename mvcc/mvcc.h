@@ -93,14 +93,15 @@ struct mvcc_mend_report {
 	bool history_forgotten; /* how far it went back is not known */
 	uint64_t marks;         /* written anew */
 	uint64_t log_entries;   /* written anew */
+	uint64_t attached;      /* keys put back on their leases */
 };
 
 /*
  * After cairn_repair() of a directory: bring back what a revision store has
- * besides its rows and may have lost, the marks that make it one and entries of
- * the change log, so that the current revision does not go back and no object
- * number is used twice. All keys are read. A plain store is left as it is.
- * engine may be NULL. Results as of cairn_open().
+ * besides its rows and may have lost, the marks that make it one, entries of
+ * the change log and which keys are on a lease, so that the current revision
+ * does not go back and no object number is used twice. All keys are read. A
+ * plain store is left as it is. engine may be NULL. Results as of cairn_open().
  */
 int mvcc_mend(const char *dir, const struct cairn_options *engine,
 	      struct mvcc_mend_report *report);

@@ -104,6 +104,7 @@ unit_tests = \
 	tests/mvcc/test_fault \
 	tests/mvcc/test_forget \
 	tests/mvcc/test_history \
+	tests/mvcc/test_lease \
 	tests/mvcc/test_list \
 	tests/mvcc/test_mend \
 	tests/mvcc/test_model \
@@ -288,6 +289,8 @@ tests_mvcc_test_forget_CFLAGS = $(unit_cflags)
 tests_mvcc_test_forget_LDADD = $(unit_ldadd)
 tests_mvcc_test_history_CFLAGS = $(unit_cflags)
 tests_mvcc_test_history_LDADD = $(unit_ldadd)
+tests_mvcc_test_lease_CFLAGS = $(unit_cflags)
+tests_mvcc_test_lease_LDADD = $(unit_ldadd)
 tests_mvcc_test_list_CFLAGS = $(unit_cflags)
 tests_mvcc_test_list_LDADD = $(unit_ldadd)
 tests_mvcc_test_mend_CFLAGS = $(unit_cflags)

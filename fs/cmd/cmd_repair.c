@@ -76,12 +76,13 @@ static int mend(struct cmd *c, bool json)
 			       "%s: what had been forgotten of the history is "
 			       "not known: all but the newest is forgotten now",
 			       c->dir);
-	if (json || (!r.marks && !r.log_entries))
+	if (json || (!r.marks && !r.log_entries && !r.attached))
 		return EXIT_YES;
 	err = cmd_printf(c,
 			 "revisions: %" PRIu64 " entries of the change log and "
-			 "%" PRIu64 " marks written anew\n",
-			 r.log_entries, r.marks);
+			 "%" PRIu64 " marks written anew, %" PRIu64 " keys put "
+			 "back on their leases\n",
+			 r.log_entries, r.marks, r.attached);
 	return err ? cmd_fail_code(c, err, NULL) : EXIT_YES;
 }
 

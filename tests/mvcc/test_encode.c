@@ -472,6 +472,124 @@ START_TEST(a_row_cut_short_or_bent_is_refused_or_a_row)
 }
 END_TEST
 
+static void ck_lease(struct cairn_slice k, struct cairn_slice v)
+{
+	struct buf k2 = { 0 }, v2 = { 0 };
+	struct enc_lease l;
+	int err = enc_lease_parse(k, v, &l);
+
+	/* Either refused, or what these very bytes say. */
+	if (err) {
+		ck_assert_int_eq(err, CAIRN_ECORRUPT);
+		return;
+	}
+	ck_assert(l.id > 0 && l.ttl > 0 && l.ttl <= MVCC_LEASE_TTL_MAX);
+	ck_assert(l.left >= 0 && l.left <= l.ttl);
+	ck_ok(enc_lease(&k2, &v2, &l));
+	ck_assert(slice_eq(k, buf_slice(&k2)) && slice_eq(v, buf_slice(&v2)));
+	buf_fini(&v2);
+	buf_fini(&k2);
+}
+
+START_TEST(leases_come_back_or_are_refused)
+{
+	static const struct enc_lease leases[] = {
+		{ 1, 2, 0, false },
+		{ INT64_MAX, MVCC_LEASE_TTL_MAX, MVCC_LEASE_TTL_MAX, true },
+		{ 0x1122334455667788, 3600, 300, false },
+	};
+	struct buf k = { 0 }, v = { 0 };
+
+	for (size_t i = 0; i < sizeof(leases) / sizeof(leases[0]); i++) {
+		const struct enc_lease *want = &leases[i];
+		struct enc_lease l;
+
+		ck_ok(enc_lease(&k, &v, want));
+		ck_ok(enc_lease_parse(buf_slice(&k), buf_slice(&v), &l));
+		ck_assert(l.id == want->id && l.ttl == want->ttl &&
+			  l.left == want->left && l.ending == want->ending);
+		for (size_t n = 0; n < k.len; n++)
+			ck_assert_int_eq(enc_lease_parse(slice_of(k.data, n),
+							 buf_slice(&v), &l),
+					 CAIRN_ECORRUPT);
+		for (size_t n = 0; n < v.len; n++)
+			ck_assert_int_eq(enc_lease_parse(buf_slice(&k),
+							 slice_of(v.data, n),
+							 &l),
+					 CAIRN_ECORRUPT);
+		for (size_t bit = 0; bit < 8 * (k.len + v.len); bit++) {
+			struct buf *b = bit / 8 < k.len ? &k : &v;
+			size_t at = bit / 8 - (b == &v ? k.len : 0);
+
+			b->data[at] ^= (uint8_t)(1 << bit % 8);
+			ck_lease(buf_slice(&k), buf_slice(&v));
+			b->data[at] ^= (uint8_t)(1 << bit % 8);
+		}
+	}
+	/* As documented. */
+	ck_ok(enc_lease(&k, &v, &leases[2]));
+	ck_assert(slice_eq(buf_slice(&k),
+			   slice_of("l\x11\x22\x33\x44\x55\x66\x77\x88", 9)));
+	ck_assert(slice_eq(buf_slice(&v), slice_of("\0\0\0\0\0\0\0\x0e\x10"
+						   "\0\0\0\0\0\0\x01\x2c",
+						   17)));
+	buf_fini(&v);
+	buf_fini(&k);
+}
+END_TEST
+
+START_TEST(keys_on_leases_come_back_and_sort_as_keys_do)
+{
+	static const struct {
+		const char *data;
+		size_t len;
+	} keys[] = {
+		{ "\0", 1 },        { "\0\0", 2 },     { "\0\1", 2 },
+		{ "\0\xff", 2 },    { "\1", 1 },       { "a", 1 },
+		{ "a\0", 2 },       { "a\0\0", 3 },    { "a\0b", 3 },
+		{ "a\0\xff\0", 4 }, { "a\x01", 2 },    { "ab", 2 },
+		{ "\xff", 1 },      { "\xff\xff", 2 },
+	};
+	struct buf k = { 0 }, last = { 0 }, plain = { 0 };
+	int64_t lease;
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		struct cairn_slice key = slice_of(keys[i].data, keys[i].len);
+
+		ck_ok(enc_attached_key(&k, 77, key));
+		ck_assert_int_lt(slice_cmp(buf_slice(&last), buf_slice(&k)), 0);
+		ck_ok(buf_set(&last, buf_slice(&k)));
+		ck_ok(enc_attached_parse(buf_slice(&k), &lease, &plain));
+		ck_assert_int_eq(lease, 77);
+		ck_assert(slice_eq(buf_slice(&plain), key));
+		for (size_t n = 0; n < k.len; n++) {
+			int err = enc_attached_parse(slice_of(k.data, n),
+						     &lease, &plain);
+
+			/* A shorter one may be that of a shorter key. */
+			ck_assert(err == CAIRN_ECORRUPT || !err);
+			ck_assert(err ||
+				  slice_starts_with(key, buf_slice(&plain)));
+			ck_assert(err || n > 9);
+		}
+	}
+	ck_assert_int_eq(
+		enc_attached_parse(slice_of("a\0\0\0\0\0\0\0\1x\0\1", 12),
+				   &lease, &plain),
+		CAIRN_ECORRUPT);
+	ck_assert_int_eq(enc_attached_parse(slice_of("a\0\0\0\0\0\0\0\0x", 10),
+					    &lease, &plain),
+			 CAIRN_ECORRUPT);
+	ck_assert_int_eq(
+		enc_attached_parse(slice_of("a\x80\0\0\0\0\0\0\1x", 10), &lease,
+				   &plain),
+		CAIRN_ECORRUPT);
+	buf_fini(&plain);
+	buf_fini(&last);
+	buf_fini(&k);
+}
+END_TEST
+
 int main(void)
 {
 	const int n_rows = sizeof(rows) / sizeof(rows[0]);
@@ -489,6 +607,8 @@ int main(void)
 	tcase_add_test(keys, log_entries_come_back_and_sort_by_revision);
 	tcase_add_test(keys, chunks_sort_by_index_then_newest_first);
 	tcase_add_test(keys, marks_staged_and_ended_entries_come_back);
+	tcase_add_test(keys, leases_come_back_or_are_refused);
+	tcase_add_test(keys, keys_on_leases_come_back_and_sort_as_keys_do);
 	suite_add_tcase(s, keys);
 
 	tcase_set_timeout(values, 60);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "mvcc/encode.h"
+#include "mvcc/lease.h"
 #include "tests/mvcc/fixture.h"
 #include "tests/support/runner.h"
 
@@ -149,6 +150,44 @@ START_TEST(a_plain_store_stays_one)
 }
 END_TEST
 
+START_TEST(keys_are_put_back_on_their_leases)
+{
+	struct mvcc_mend_report r;
+	struct mvcc_txn *t;
+	struct fixture f;
+	int64_t id = 5, ttl;
+
+	fixture_init(&f);
+	ck_ok(mvcc_lease_grant(f.m, 1000, &id, &ttl));
+	ck_ok(mvcc_txn_new(f.m, &t));
+	for (unsigned i = 0; i < N; i++) {
+		char key[32];
+
+		snprintf(key, sizeof(key), "dir/key%03u", i);
+		ck_ok(mvcc_txn_put(t, S(key), S("v"), NULL));
+		ck_ok(mvcc_txn_set_lease(t, id));
+	}
+	ck_ok(mvcc_txn_commit(t, false, NULL));
+	mvcc_txn_free(t);
+	/* Of the newest rows only. */
+	put(f.m, "dir/key000", "w");
+	del(f.m, "dir/key001");
+	ck_ok(mvcc_close(f.m));
+	lose(f.env, "a", "b");
+	mend(f.env, &r);
+	ck_assert_uint_eq(r.attached, N - 2);
+	ck_ok(store_open_at(f.env, &f.m));
+	ck_ok(mvcc_lease_revoke(f.m, id, NULL));
+	ck_value(f.m, "dir/key000", 0, "w");
+	ck_value(f.m, "dir/key002", 0, NULL);
+	ck_assert_uint_eq(count_entries(f.m, "a"), 0);
+	ck_ok(mvcc_close(f.m));
+	mend(f.env, &r);
+	ck_assert(r.revisions && !r.attached);
+	env_mem_free(f.env);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("mend");
@@ -156,6 +195,7 @@ static Suite *suite(void)
 
 	tcase_set_timeout(t, 30);
 	tcase_add_loop_test(t, the_log_and_the_marks_come_back, 0, 3);
+	tcase_add_test(t, keys_are_put_back_on_their_leases);
 	tcase_add_test(t, a_plain_store_stays_one);
 	suite_add_tcase(s, t);
 	return s;
