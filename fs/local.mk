@@ -12,6 +12,7 @@ libcairnfs_la_SOURCES = \
 	fs/cmd/cmd_inspect.c \
 	fs/cmd/cmd_keyset.c \
 	fs/cmd/cmd_keyset.h \
+	fs/cmd/cmd_lease.c \
 	fs/cmd/cmd_load.c \
 	fs/cmd/cmd_ls.c \
 	fs/cmd/cmd_manifest.c \
@@ -86,6 +87,8 @@ libcairnfs_la_SOURCES = \
 	fs/text/keytext.h \
 	fs/text/name.c \
 	fs/text/name.h \
+	fs/text/timetext.c \
+	fs/text/timetext.h \
 	fs/text/xattr.c \
 	fs/text/xattr.h
 libcairnfs_la_CFLAGS = $(AM_CFLAGS) $(FUSE_CFLAGS)

@@ -347,7 +347,7 @@ int enc_ended_parse(struct cairn_slice k, struct cairn_slice v,
 }
 
 /* A table byte and the number of a lease. */
-static int lease_key(struct buf *out, enum enc_table table, int64_t lease)
+static int lease_key(struct buf *out, enum enc_table table, uint64_t lease)
 {
 	int err;
 
@@ -356,14 +356,14 @@ static int lease_key(struct buf *out, enum enc_table table, int64_t lease)
 	if (err)
 		return err;
 	out->data[0] = (uint8_t)table;
-	put_be64(out->data + 1, (uint64_t)lease);
+	put_be64(out->data + 1, lease);
 	out->len = 9;
 	return CAIRN_OK;
 }
 
 int enc_lease(struct buf *key, struct buf *value, const struct enc_lease *l)
 {
-	int err = lease_key(key, ENC_LEASES, l->id);
+	int err = lease_key(key, ENC_LEASES, (uint64_t)l->id);
 
 	if (err)
 		return err;
@@ -399,14 +399,14 @@ int enc_lease_parse(struct cairn_slice k, struct cairn_slice v,
 	return CAIRN_OK;
 }
 
-int enc_attached_start(struct buf *out, int64_t lease)
+int enc_attached_start(struct buf *out, uint64_t lease)
 {
 	return lease_key(out, ENC_ATTACHED, lease);
 }
 
 int enc_attached_key(struct buf *out, int64_t lease, struct cairn_slice key)
 {
-	int err = lease_key(out, ENC_ATTACHED, lease);
+	int err = lease_key(out, ENC_ATTACHED, (uint64_t)lease);
 
 	return err ? err : append_escaped(out, key);
 }

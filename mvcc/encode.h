@@ -126,9 +126,9 @@ MUST_CHECK int enc_lease(struct buf *key, struct buf *value,
 MUST_CHECK int enc_lease_parse(struct cairn_slice k, struct cairn_slice v,
 			       struct enc_lease *out);
 
-/* What the entries of the keys attached to a lease begin with; the entry of
- * one key. They sort as the keys do, and have no value. */
-MUST_CHECK int enc_attached_start(struct buf *out, int64_t lease);
+/* What the entries of the keys attached to a lease begin with; the entry of one
+ * key. They sort as the keys do, and have no value. */
+MUST_CHECK int enc_attached_start(struct buf *out, uint64_t lease);
 MUST_CHECK int enc_attached_key(struct buf *out, int64_t lease,
 				struct cairn_slice key);
 /* The lease and, into key, the plain key. */

@@ -237,9 +237,9 @@ int lease_keys_begin(struct lease_keys *w, struct mvcc *m, int64_t id)
 	int err;
 
 	memset(w, 0, sizeof(*w));
-	err = enc_attached_start(&w->start, id);
+	err = enc_attached_start(&w->start, (uint64_t)id);
 	if (!err)
-		err = enc_attached_start(&w->end, id + 1);
+		err = enc_attached_start(&w->end, (uint64_t)id + 1);
 	if (!err) {
 		o.lower = buf_slice(&w->start);
 		o.upper = buf_slice(&w->end);

@@ -97,6 +97,7 @@ unit_tests = \
 	tests/fs/text/test_jsontext \
 	tests/fs/text/test_keytext \
 	tests/fs/text/test_name \
+	tests/fs/text/test_timetext \
 	tests/fs/text/test_xattr \
 	tests/mvcc/test_attr \
 	tests/mvcc/test_chunk \
@@ -275,6 +276,8 @@ tests_fs_text_test_keytext_CFLAGS = $(unit_cflags)
 tests_fs_text_test_keytext_LDADD = $(unit_ldadd)
 tests_fs_text_test_name_CFLAGS = $(unit_cflags)
 tests_fs_text_test_name_LDADD = $(unit_ldadd)
+tests_fs_text_test_timetext_CFLAGS = $(unit_cflags)
+tests_fs_text_test_timetext_LDADD = $(unit_ldadd)
 tests_fs_text_test_xattr_CFLAGS = $(unit_cflags)
 tests_fs_text_test_xattr_LDADD = $(unit_ldadd)
 tests_mvcc_test_attr_CFLAGS = $(unit_cflags)

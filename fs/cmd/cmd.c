@@ -19,6 +19,7 @@ static const struct cmd_entry commands[] = {
 	{ "del", cmd_del, true, "delete keys" },
 	{ "ls", cmd_ls, true, "list keys" },
 	{ "history", cmd_history, true, "list the revisions of a key" },
+	{ "lease", cmd_lease, false, "let keys end after a time" },
 	{ "dump", cmd_dump, false, "write all keys and values as text" },
 	{ "load", cmd_load, false, "set keys from what dump wrote" },
 	{ "stats", cmd_stats, true, "show what the store is doing" },

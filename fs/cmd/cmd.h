@@ -251,6 +251,11 @@ enum cmd_value_form { CMD_VALUE_BYTES, CMD_VALUE_HEX };
 int cmd_value_write(struct cmd *c, const struct mvcc_row *row,
 		    enum cmd_value_form form);
 
+/* Read a lease's id, in hex, or a time to live: EXIT_YES, or EXIT_USAGE after a
+ * message. */
+int cmd_lease_id(struct cmd *c, const char *text, int64_t *id);
+int cmd_ttl(struct cmd *c, const char *text, int64_t *seconds);
+
 /* ------------------------------------------------- looking inside, damage */
 
 /* The context of cmd_finding(). */
@@ -294,6 +299,7 @@ cmd_fn cmd_merge;
 cmd_fn cmd_del;
 cmd_fn cmd_ls;
 cmd_fn cmd_history;
+cmd_fn cmd_lease;
 cmd_fn cmd_dump;
 cmd_fn cmd_load;
 cmd_fn cmd_stats;

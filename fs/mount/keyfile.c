@@ -58,6 +58,7 @@ struct keyfile {
 
 	/* Guarded by busy. */
 	struct mvcc_object *obj;
+	int64_t lease;  /* of the next commit */
 	int64_t base;   /* main of the row that obj continues; 0: of none */
 	size_t counted; /* bytes of obj in ks->dirty_bytes */
 
@@ -173,6 +174,7 @@ static int make(struct keyfiles *ks, void *owner, struct cairn_slice key,
 	kf->ks = ks;
 	kf->owner = owner;
 	kf->refs = 1;
+	kf->lease = MVCC_LEASE_KEEP;
 	kf->data_due = NEVER;
 	kf->attrs_due = NEVER;
 	mutex_init(&kf->mu);
@@ -824,12 +826,17 @@ static int add_to_txn(struct keyfile *kf, struct mvcc_txn *t,
 		      const struct snapshot *s)
 {
 	struct mvcc_attrs a = attrs_of(&s->st, buf_slice(&s->xattrs));
+	int err;
 
 	if (!s->data && kf->committed)
-		return mvcc_txn_set_attrs(t, kf->key, &a);
-	if (!kf->obj)
-		return mvcc_txn_put(t, kf->key, slice_of(NULL, 0), &a);
-	return mvcc_txn_put_object(t, kf->key, kf->obj, &a);
+		err = mvcc_txn_set_attrs(t, kf->key, &a);
+	else if (!kf->obj)
+		err = mvcc_txn_put(t, kf->key, slice_of(NULL, 0), &a);
+	else
+		err = mvcc_txn_put_object(t, kf->key, kf->obj, &a);
+	if (err || mvcc_is_plain(kf->ks->m))
+		return err;
+	return mvcc_txn_set_lease(t, kf->lease);
 }
 
 static int run_txn(struct keyfile *kf, const struct snapshot *s, bool sync)
@@ -896,7 +903,7 @@ static int commit_busy(struct keyfile *kf, bool sync, bool *gone)
 		return err;
 	wait_begin(kf->ks);
 	err = run_txn(kf, &s, sync);
-	if (err == CAIRN_NOT_FOUND && !s.data) {
+	if (err == CAIRN_NOT_FOUND && !s.data && kf->lease <= 0) {
 		/* Deleted by somebody else: nothing has these attributes. */
 		mutex_lock(&kf->mu);
 		kf->unlinked = true;
@@ -920,6 +927,30 @@ int keyfile_commit(struct keyfile *kf, bool sync)
 
 	enter(kf);
 	err = commit_busy(kf, sync, &gone);
+	leave(kf);
+	if (gone)
+		let_go(kf);
+	return err;
+}
+
+int keyfile_set_lease(struct keyfile *kf, int64_t id)
+{
+	bool gone = false;
+	int err = CAIRN_OK;
+
+	enter(kf);
+	mutex_lock(&kf->mu);
+	if (!kf->unlinked) {
+		/* So that there is something to commit. */
+		kf->attrs_dirty = true;
+		mark_dirty(kf);
+	}
+	mutex_unlock(&kf->mu);
+	kf->lease = id;
+	err = commit_busy(kf, false, &gone);
+	kf->lease = MVCC_LEASE_KEEP;
+	if (!err && kf->unlinked)
+		err = error_set(CAIRN_NOT_FOUND, "the file was deleted");
 	leave(kf);
 	if (gone)
 		let_go(kf);

@@ -151,6 +151,13 @@ MUST_CHECK int keyfile_set_xattr(struct keyfile *kf, struct cairn_slice name,
 				 const struct cairn_slice *value);
 
 /*
+ * Commit, and put the key on the lease id (mvcc/lease.h), 0 for none. Other
+ * commits leave a key on its lease. CAIRN_NOT_FOUND when there is no such
+ * lease, or the file was deleted.
+ */
+MUST_CHECK int keyfile_set_lease(struct keyfile *kf, int64_t id);
+
+/*
  * The key is about to be deleted or replaced: from now on nothing of kf is
  * committed, and what is open keeps its bytes. undo when that failed.
  * *was_committed: whether the key exists in the store.

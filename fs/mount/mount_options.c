@@ -10,6 +10,7 @@
 #include "engine/base/error.h"
 #include "engine/base/nearest.h"
 #include "fs/mount/memory.h"
+#include "fs/text/timetext.h"
 
 #define SECOND UINT64_C(1000000)
 
@@ -132,34 +133,6 @@ static bool parse_size(const char *s, uint64_t *out)
 	return true;
 }
 
-static bool parse_time(const char *s, bool need_unit, uint64_t *out)
-{
-	static const struct {
-		const char *name;
-		uint64_t us;
-	} units[] = {
-		{ "us", 1 },
-		{ "ms", 1000 },
-		{ "s", SECOND },
-		{ "m", 60 * SECOND },
-		{ "h", 3600 * SECOND },
-		{ "d", 86400 * SECOND },
-	};
-	uint64_t v, us = 0;
-
-	if (!parse_digits(&s, 10, &v))
-		return false;
-	if (!*s && !need_unit)
-		us = SECOND;
-	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
-		if (!strcmp(s, units[i].name))
-			us = units[i].us;
-	if (!us || v > UINT64_MAX / us)
-		return false;
-	*out = v * us;
-	return true;
-}
-
 /* ------------------------------------------------------------ one option */
 
 static int bad_value(const char *option, const char *wanted)
@@ -197,7 +170,7 @@ static bool parse_sync(struct mount_options *o, const char *value)
 	o->sync_us = 0;
 	if (o->sync_always || !strcmp(value, "fsync"))
 		return true;
-	return parse_time(value, false, &o->sync_us) && o->sync_us;
+	return timetext_parse(value, false, &o->sync_us) && o->sync_us;
 }
 
 static bool parse_history(struct mount_options *o, const char *value)
@@ -211,7 +184,7 @@ static bool parse_history(struct mount_options *o, const char *value)
 	if (parse_digits(&p, 10, &o->history) && !*p)
 		return o->history > 0 && o->history < INT64_MAX;
 	o->history = 0;
-	return parse_time(value, true, &o->history_us) && o->history_us;
+	return timetext_parse(value, true, &o->history_us) && o->history_us;
 }
 
 static bool parse_value(struct mount_options *o, const struct spec *s,
@@ -232,7 +205,7 @@ static bool parse_value(struct mount_options *o, const struct spec *s,
 		good = parse_digits(&value, 8, &v) && !*value;
 		break;
 	case TIME:
-		good = parse_time(value, false, &v);
+		good = timetext_parse(value, false, &v);
 		break;
 	case HISTORY:
 		return parse_history(o, value);

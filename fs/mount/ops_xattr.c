@@ -11,11 +11,14 @@
 #include "fs/mount/ops_impl.h"
 #include "fs/mount/revdir.h"
 #include "fs/text/errmap.h"
+#include "fs/text/timetext.h"
 #include "fs/text/xattr.h"
+#include "mvcc/lease.h"
 
 #define USER_PREFIX   "user."
 #define CAIRN_PREFIX  "user.cairn."
 #define SYSTEM_PREFIX "system."
+#define TTL           "user.cairn.ttl"
 
 static bool has_prefix(const char *name, const char *prefix)
 {
@@ -56,6 +59,38 @@ static int get_key(struct fs *fs, struct inode *i, struct buf *out)
 	return errmap_errno(err);
 }
 
+/* The lease a file is on now; ENODATA when on none. */
+static int get_lease(struct fs *fs, struct inode *i,
+		     struct mvcc_lease_info *out)
+{
+	struct rowref *r = NULL;
+	int err;
+
+	if (mvcc_is_plain(fs->m) || i->kind != INODE_FILE || i->rev)
+		return ENODATA;
+	err = row_of(fs, i, &r);
+	if (err)
+		return err;
+	err = r->r.row.lease ? mvcc_lease_get(fs->m, r->r.row.lease, out)
+			     : CAIRN_NOT_FOUND;
+	rowref_unref(r);
+	/* It may have ended this moment. */
+	return err == CAIRN_NOT_FOUND ? ENODATA : errmap_errno(err);
+}
+
+static int get_lease_text(struct fs *fs, struct inode *i, bool ttl,
+			  struct buf *out)
+{
+	struct mvcc_lease_info info;
+	int err = get_lease(fs, i, &info);
+
+	if (err)
+		return err;
+	err = ttl ? buf_printf(out, "%llds", (long long)info.remaining)
+		  : buf_printf(out, "%llx", (unsigned long long)info.id);
+	return errmap_errno(err);
+}
+
 static int get_about(struct fs *fs, struct inode *i, const char *name,
 		     struct buf *out)
 {
@@ -68,6 +103,8 @@ static int get_about(struct fs *fs, struct inode *i, const char *name,
 		return get_key(fs, i, out);
 	if (!strcmp(name, "error") && i == fs->root)
 		return ctl_error_text(fs->ctl, out);
+	if (!strcmp(name, "ttl") || !strcmp(name, "lease"))
+		return get_lease_text(fs, i, *name == 't', out);
 	if (mvcc_is_plain(fs->m) ||
 	    (strcmp(name, "rev") && strcmp(name, "create_rev") &&
 	     strcmp(name, "version")))
@@ -192,7 +229,67 @@ static int may_set(struct fs *fs, struct inode *i, const char *name)
 	/* An ACL kept as mere bytes would take the place of the mode. */
 	if (!has_prefix(name, USER_PREFIX) || mvcc_is_plain(fs->m))
 		return EOPNOTSUPP;
+	if (!strcmp(name, TTL))
+		return i->kind == INODE_FILE ? 0 : EOPNOTSUPP;
 	return has_prefix(name, CAIRN_PREFIX) ? EPERM : 0;
+}
+
+/* The time to live in value, in seconds. */
+static int parse_ttl(const struct cairn_slice *value, int64_t *ttl)
+{
+	char text[32];
+
+	if (value->len >= sizeof(text))
+		return EINVAL;
+	memcpy(text, value->data, value->len);
+	text[value->len] = '\0';
+	/* As of "30s\0", which some programs set. */
+	if (strlen(text) + 1 < value->len || !timetext_parse_ttl(text, ttl) ||
+	    *ttl <= 0 || *ttl > MVCC_LEASE_TTL_MAX)
+		return EINVAL;
+	return 0;
+}
+
+static int put_on_lease(struct fs *fs, struct inode *i, int64_t id)
+{
+	struct keyfile *kf;
+	int err = tree_file(&fs->tree, i, &kf);
+
+	if (err)
+		return err;
+	err = errmap_errno(keyfile_set_lease(kf, id));
+	keyfile_unref(kf);
+	inode_drop_file(fs->inodes, i);
+	return err;
+}
+
+/* Give the file a lease of its own, or with value NULL take it off its lease.
+ */
+static int set_ttl(struct fs *fs, struct inode *i,
+		   const struct cairn_slice *value, int flags)
+{
+	struct mvcc_lease_info now;
+	int64_t ttl, id = 0;
+	int err = value ? parse_ttl(value, &ttl) : 0;
+
+	if (err)
+		return err;
+	err = get_lease(fs, i, &now);
+	if (err && err != ENODATA)
+		return err;
+	if (err && (!value || flags & XATTR_REPLACE))
+		return ENODATA;
+	if (!err && flags & XATTR_CREATE)
+		return EEXIST;
+	if (!value)
+		return put_on_lease(fs, i, 0);
+	err = errmap_errno(mvcc_lease_grant(fs->m, ttl, &id, &ttl));
+	if (err)
+		return err;
+	err = put_on_lease(fs, i, id);
+	if (err)
+		(void)mvcc_lease_revoke(fs->m, id, NULL);
+	return err;
 }
 
 static int set_user(struct fs *fs, struct inode *i, const char *name,
@@ -230,7 +327,8 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 	int err = may_set(op.fs, i, name);
 
 	if (!err)
-		err = set_user(op.fs, i, name, &v, flags);
+		err = strcmp(name, TTL) ? set_user(op.fs, i, name, &v, flags)
+					: set_ttl(op.fs, i, &v, flags);
 	op_reply_err(&op, err);
 }
 
@@ -241,6 +339,7 @@ void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 	int err = may_set(op.fs, i, name);
 
 	if (!err)
-		err = set_user(op.fs, i, name, NULL, 0);
+		err = strcmp(name, TTL) ? set_user(op.fs, i, name, NULL, 0)
+					: set_ttl(op.fs, i, NULL, 0);
 	op_reply_err(&op, err);
 }

@@ -209,6 +209,8 @@ static int add_to_txn(struct mvcc_txn *txn, const struct move *m)
 	a.has_mtime = true;
 	a.mtime_ns = row->time_ns;
 	err = mvcc_txn_put(txn, m->to, row->value, &a);
+	if (!err && row->lease)
+		err = mvcc_txn_set_lease(txn, row->lease);
 	return err ? err : mvcc_txn_delete(txn, m->from);
 }
 
