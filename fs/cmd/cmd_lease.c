@@ -96,7 +96,7 @@ static int keepalive(struct lease_cmd *l)
 	int err = mvcc_lease_keepalive(l->c->m, l->id, &ttl);
 
 	if (!err && !ttl)
-		return error_set(CAIRN_NOT_FOUND, "no such lease");
+		return CAIRN_NOT_FOUND;
 	if (!err && l->verbose)
 		err = cmd_printf(l->c, "%" PRId64 "\n", ttl);
 	return err;
@@ -215,6 +215,19 @@ static int check_args(struct lease_cmd *l, const struct action *a, char **argv,
 	return a->n_args == 2 ? cmd_lease_id(l->c, argv[3], &l->id) : EXIT_YES;
 }
 
+/* Two of the messages are etcd's, for programs that look for them. */
+static int say_failure(struct lease_cmd *l, int err)
+{
+	if (err == CAIRN_NOT_FOUND)
+		return cmd_fail(l->c, EXIT_NO, "%" PRIx64 ": no such lease",
+				(uint64_t)l->id);
+	if (err == CAIRN_EEXIST)
+		return cmd_fail(l->c, cmd_exit_of(err),
+				"%" PRIx64 ": there is such a lease already",
+				(uint64_t)l->id);
+	return cmd_fail_code(l->c, err, NULL);
+}
+
 int cmd_lease(struct cmd *c, int argc, char **argv)
 {
 	struct lease_cmd l = { .c = c };
@@ -247,7 +260,7 @@ int cmd_lease(struct cmd *c, int argc, char **argv)
 		return cmd_close(c, status);
 	err = a->run(&l);
 	if (err)
-		status = cmd_fail_code(c, err, a->n_args == 2 ? argv[3] : NULL);
+		status = say_failure(&l, err);
 	buf_fini(&l.line);
 	return cmd_close(c, status);
 }

@@ -159,7 +159,9 @@ int cmd_put(struct cmd *c, int argc, char **argv)
 	p.key = buf_slice(&key);
 	if (!err)
 		err = put(c, &p);
-	if (err)
+	if (err == CAIRN_NOT_FOUND && lease)
+		status = cmd_fail(c, EXIT_NO, "%s: no such lease", lease);
+	else if (err)
 		status = cmd_fail_code(c, err, argv[2]);
 	buf_fini(&key);
 	return cmd_close(c, status);

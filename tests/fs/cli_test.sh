@@ -187,6 +187,59 @@ $rev put 11"
   t 0 get "$d" motd; out_exactly hello
   t 0 del "$d" fresh motd
 
+  # Leases. None of these ends by itself before the test does.
+  t 0 lease list "$d"; out_exactly; quiet
+  t 0 lease grant --id 7F "$d" 1h; out 7f; quiet
+  t 3 lease grant --id 7f "$d" 1h; err '7f: there is such a lease already'
+  t 0 put --lease 7f "$d" leased/b 1
+  t 0 put --lease 7f "$d" leased/a 2
+  t 0 put --lease 7f "$d" leased/c 3
+  t 0 put "$d" leased/c 3
+  t 1 put --lease 80 "$d" leased/d 4; err '80: no such lease'
+  t 1 get "$d" leased/d
+  t 0 lease ttl --keys "$d" 7f
+  [ "$(awk 'NR == 1 {print $1, ($2 > 3000 && $2 <= 3600), $3} NR > 1' out)" = \
+    "7f 1 3600
+leased/a
+leased/b" ] || fail "lease ttl --keys: $(cat out)"
+  t 0 lease list --json --keys --hex "$d"
+  grep -qF '"id":"7f",' out &&
+    grep -qF '"keys":["0x6c65617365642f61","0x6c65617365642f62"]' out ||
+    fail "lease list --json: $(cat out)"
+  t 0 lease keepalive -v "$d" 7f; out 3600
+  rev=$("$cairn" stats "$d" revision/current)
+  t 0 lease revoke -v "$d" 7f; out $((rev + 1))
+  t 0 ls --prefix leased/ "$d"; out leased/c
+  t 0 get --rev "$rev" "$d" leased/a; out_exactly 2
+  for i in revoke keepalive ttl; do
+    t 1 lease $i "$d" 7f; out_exactly; err '7f: no such lease'
+  done
+  t 0 put --ttl 1h "$d" leased/t v
+  t 0 put --ttl 90m "$d" leased/u - <<<'from stdin'
+  t 1 put --ttl 1h --if-rev 1 "$d" leased/t w
+  t 0 lease list --keys "$d"
+  [ "$(awk 'NF == 3 {print $3} NF == 1' out | sort)" = "3600
+5400
+leased/t
+leased/u" ] || fail "lease list of put --ttl: $(cat out)"
+  awk 'NF == 3 {print $1}' out >ids
+  while read -r i; do t 0 lease revoke "$d" "$i"; done <ids
+  t 0 lease grant --id 1 "$d" 1s; out 1; hint 'granted for 2 seconds'
+  t 0 lease keepalive "$d" 1; out_exactly; quiet
+  t 0 lease revoke "$d" 1; out_exactly; quiet
+  t 2 put --ttl 5x "$d" k v; err '5x: not a time'
+  t 2 put --ttl 0 "$d" k v; err '0: not a time to live'
+  t 2 put --ttl 200000d "$d" k v; err 'not a time to live'
+  t 2 put --ttl 1h --lease 1 "$d" k v; err 'either --ttl or --lease'
+  t 2 put --lease x "$d" k v; err 'x: not a lease'
+  t 2 lease grant "$d"; err 'grant: wants DIR and TTL'
+  t 2 lease ttl "$d"; err 'ttl: wants DIR and ID'
+  t 2 lease list "$d" 7; err 'list: wants DIR'
+  t 2 lease list --id 7 "$d"; err '--id: for grant only'
+  t 2 lease revoke "$d" 10000000000000000; err 'not a lease'
+  t 2 lease frob "$d"; err 'frob: not one of grant'
+  t 0 del "$d" --prefix leased/
+
   # Keys in all spellings.
   t 0 put "$d" 'a%00b%FF%25/ü' v
   t 0 get "$d" --hex 0x610062ff252fc3bc; out_exactly v
@@ -385,7 +438,7 @@ readers_change_nothing() {
 
 # ------------------------------------------------------------ without a store
 
-for c in init get put del ls history dump load stats flush compact forget \
+for c in init get put del ls history lease dump load stats flush compact forget \
   checkpoint ingest mount umount; do
   t 0 $c --help; quiet
   grep -q "^usage: cairn $c " out || fail "$c --help: no usage"
@@ -502,6 +555,9 @@ t 7 ls plain --rev 1; err 'plain store'
 t 7 dump plain --rev 1; err 'plain store'
 t 7 forget --keep 1 plain; err 'plain store'
 t 7 put --if-rev 0 plain k v; err 'plain store'
+t 7 put --ttl 1h plain k v; err 'plain store'
+t 7 lease list plain; err 'plain store'
+t 7 lease grant plain 1h; err 'plain store'
 t 0 stats plain kind; out plain
 t 0 flush plain
 t 0 compact plain

@@ -225,6 +225,77 @@ if command -v getfattr >/dev/null; then
 	is "the key of a directory" \
 		"$(getfattr --absolute-names --only-values -n user.cairn.key $K/ad)" ad/
 fi
+
+# ---------------------------------------------------------- a time to live
+# attribute NAME FILE: its value, or nothing.
+attribute()
+{
+	getfattr --absolute-names --only-values -n "user.cairn.$1" "$2" \
+		2>/dev/null
+}
+
+# ends WHAT FILE: it is gone before long. It has been looked at, so the kernel
+# must have been told.
+ends()
+{
+	n=0
+	while test -e "$2" && [ $n -lt 300 ]; do
+		sleep 0.1
+		n=$((n + 1))
+	done
+	check "$1" test ! -e "$2"
+}
+
+check "put --ttl through the mount" "$CAIRN" put --ttl 2s "$M" ttl/put v
+ends "a key put with --ttl ends" $K/ttl/put
+check "put --ttl by the data directory" "$CAIRN" put --ttl 2s "$D" ttl/dir v
+ends "and this one" $K/ttl/dir
+if command -v getfattr >/dev/null; then
+	echo 1 >$K/short
+	echo 1 >$K/long
+	echo 1 >$K/freed
+	is "no ttl" "$(attribute ttl $K/short)" ""
+	refused "no ttl to take off" 'No such attribute' \
+		setfattr -x user.cairn.ttl $K/short
+	revisions "a ttl" 1 'setfattr -n user.cairn.ttl -v 2s $K/short'
+	check "a long one" setfattr -n user.cairn.ttl -v 1h $K/long
+	check "one for a while" setfattr -n user.cairn.ttl -v 2s $K/freed
+	revisions "taken off" 1 'setfattr -x user.cairn.ttl $K/freed'
+	is "not listed" "$(getfattr --absolute-names -m . $K/long)" ""
+	left=$(attribute ttl $K/long)
+	checks=$((checks + 1))
+	[ "${left%s}" -gt 3500 ] && [ "${left%s}" -le 3600 ] ||
+		fail "the ttl of an hour is $left"
+	# Whatever is done to it here, it stays on its lease.
+	lease=$(attribute lease $K/long)
+	echo 2 >>$K/long
+	chmod 600 $K/long
+	sync $K/long
+	mv $K/long $K/long2
+	is "the lease" "$(attribute lease $K/long2)" "$lease"
+	is "and the lease tells" \
+		"$("$CAIRN" lease ttl --keys "$M" "$lease" | tail -n +2)" long2
+	check "another one" setfattr -n user.cairn.ttl -v 2h $K/long2
+	checks=$((checks + 1))
+	[ "$(attribute lease $K/long2)" != "$lease" ] ||
+		fail "a new ttl, the old lease"
+	for bad in x 0 5x -1s 1.5s 99999999999999999999s; do
+		refused "the ttl $bad" 'Invalid' \
+			setfattr -n user.cairn.ttl -v $bad $K/long2
+	done
+	mkdir $K/ttldir
+	refused "of a directory" 'not supported' \
+		setfattr -n user.cairn.ttl -v 1h $K/ttldir
+	refused "the lease" 'not permitted' \
+		setfattr -n user.cairn.lease -v 1 $K/long2
+	exec 4<$K/short
+	ends "a file with a ttl ends" $K/short
+	is "an open one keeps its bytes" "$(cat <&4)" 1
+	exec 4<&-
+	is "and one without it stays" "$(cat $K/freed)" 1
+	check "revoked" "$CAIRN" lease revoke "$M" "$(attribute lease $K/long2)"
+	check "gone at once" test ! -e $K/long2
+fi
 revisions "three changes of attributes" 1 \
 	'chmod 640 $K/attr; touch $K/attr; chmod 600 $K/attr
 	 was=$(readlink $M/revs/latest); n=0

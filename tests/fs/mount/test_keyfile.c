@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "engine/base/rng.h"
+#include "mvcc/lease.h"
 #include "tests/fs/fixture.h"
 #include "tests/support/runner.h"
 
@@ -313,6 +314,57 @@ START_TEST(xattrs_travel_with_the_key)
 	ck_ok(keyfile_xattrs(kf, &all));
 	ck_assert_uint_eq(all.len, 1 + 9 + 1 + 2);
 	buf_fini(&all);
+	done(kf);
+}
+END_TEST
+
+static int64_t lease_of(const char *key)
+{
+	struct mvcc_pinned_row r = { 0 };
+	int64_t lease;
+
+	ck_ok(mvcc_get(fx.m, S(key), 0, &r));
+	lease = r.row.lease;
+	mvcc_row_release(&r);
+	return lease;
+}
+
+START_TEST(a_key_stays_on_its_lease_until_told_otherwise)
+{
+	struct keyfile_stat st = { .has_mode = true, .mode = 0600 };
+	int64_t id = 5, ttl, rev;
+	struct keyfile *kf;
+
+	ck_ok(mvcc_lease_grant(fx.m, 3600, &id, &ttl));
+	kf = create("k");
+	write_at(kf, 0, "one");
+	rev = mvcc_current(fx.m);
+	ck_ok(keyfile_set_lease(kf, 5));
+	/* What was not committed went along. */
+	ck_assert_int_eq(mvcc_current(fx.m), rev + 1);
+	ck_assert_int_eq(lease_of("k"), 5);
+	write_at(kf, 3, " two");
+	ck_ok(keyfile_commit(kf, false));
+	ck_assert_int_eq(lease_of("k"), 5);
+	keyfile_set_attrs(kf, KEYFILE_MODE, &st);
+	keyfiles_tick(ks, LATER);
+	ck_assert_int_eq(lease_of("k"), 5);
+
+	/* A lease there is none of changes nothing, then or later. */
+	ck_assert_int_eq(keyfile_set_lease(kf, 6), CAIRN_NOT_FOUND);
+	ck_assert(!stat_of(kf).unlinked);
+	keyfiles_tick(ks, LATER);
+	ck_assert_int_eq(lease_of("k"), 5);
+
+	ck_ok(keyfile_set_lease(kf, 0));
+	ck_assert_int_eq(lease_of("k"), 0);
+	ck_ok(keyfile_set_lease(kf, 5));
+	expect(kf, "one two");
+	ck_ok(mvcc_lease_revoke(fx.m, 5, NULL));
+	keyfile_changed_below(kf);
+	expect(kf, "one two");
+	ck_assert(stat_of(kf).unlinked);
+	ck_assert_int_eq(keyfile_set_lease(kf, 0), CAIRN_NOT_FOUND);
 	done(kf);
 }
 END_TEST
@@ -817,6 +869,7 @@ int main(void)
 	tcase_add_test(tc, attributes_go_with_the_next_commit);
 	tcase_add_test(tc, a_change_of_attributes_keeps_the_mtime);
 	tcase_add_test(tc, xattrs_travel_with_the_key);
+	tcase_add_test(tc, a_key_stays_on_its_lease_until_told_otherwise);
 	tcase_add_test(tc, a_large_unlinked_file_survives_forgetting);
 	tcase_add_loop_test(tc, large_files_in_random_pieces_match_a_copy, 1,
 			    5);
