@@ -37,6 +37,13 @@ libmvcc_la_SOURCES = \
 	mvcc/table_revs.c \
 	mvcc/table_revs.h \
 	mvcc/txn.c \
-	mvcc/txn_impl.h
+	mvcc/txn_impl.h \
+	mvcc/watch.c \
+	mvcc/watch.h \
+	mvcc/watch_hub.h \
+	mvcc/watch_ring.c \
+	mvcc/watch_ring.h \
+	mvcc/watch_tree.c \
+	mvcc/watch_tree.h
 libmvcc_la_LIBADD = libengine.la
 EXTRA_DIST += mvcc/README.md

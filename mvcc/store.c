@@ -76,9 +76,8 @@ int store_need_revisions(const struct mvcc *m)
 	return error_set(CAIRN_EKIND, "a plain store keeps no revisions");
 }
 
-/* The row (main, sub) of key, which is known to exist. */
-static int find_exact(struct mvcc *m, struct cairn_slice key, int64_t main,
-		      int32_t sub, struct found *out)
+int store_find_exact(struct mvcc *m, struct cairn_slice key, int64_t main,
+		     int32_t sub, struct found *out)
 {
 	struct cairn_pinned pin = { 0 };
 	struct buf k = { 0 };
@@ -200,7 +199,7 @@ static int find_at(struct mvcc *m, struct cairn_slice key, int64_t rev,
 	}
 	if (want_value && row.value.len < row.full_len) {
 		free(own);
-		return find_exact(m, key, row.main, row.sub, out);
+		return store_find_exact(m, key, row.main, row.sub, out);
 	}
 	return found_decode(out, own, key.len, &row);
 }
@@ -611,6 +610,7 @@ static int load_revision(struct mvcc *m, const char *dir)
 static void store_free(struct mvcc *m)
 {
 	plain_fini(&m->plain);
+	watch_hub_fini(&m->watch);
 	forget_fini(m);
 	lease_fini(m);
 	row_cache_fini(&m->rows);
@@ -648,6 +648,7 @@ static struct mvcc *store_new(const struct mvcc_options *opts)
 	m->kind = &store_revision;
 	m->value_max = m->kind->value_max;
 	row_cache_init(&m->rows, rows ? rows : ROW_CACHE_BYTES_DEFAULT);
+	watch_hub_init(&m->watch);
 	forget_init(m);
 	lease_init(m, &opts->lease);
 	forget_filter_init(m);

@@ -11,8 +11,9 @@
  *   pins_mu      pinned revisions and the forgotten bound
  *   those of the row cache
  *   leases.mu    deadlines of leases (lease_impl.h)
+ *   watch.mu     watchers and the last changes (watch_hub.h)
  *
- * No two of the last five are held together, and none of them during I/O but
+ * No two of the last six are held together, and none of them during I/O but
  * objects_mu, once in 1024 new objects.
  */
 #ifndef CAIRN_MVCC_STORE_H
@@ -26,6 +27,7 @@
 #include "mvcc/lease_impl.h"
 #include "mvcc/plain.h"
 #include "mvcc/row_cache.h"
+#include "mvcc/watch_hub.h"
 
 #define MVCC_FORMAT 1u
 
@@ -136,6 +138,7 @@ struct mvcc {
 
 	struct worker worker;
 	struct leases leases;
+	struct watch_hub watch;
 	struct row_cache rows;
 	struct plain plain; /* of a plain store */
 
@@ -189,6 +192,10 @@ MUST_CHECK int store_find(struct mvcc *m, struct cairn_slice key, int64_t rev,
  */
 MUST_CHECK int store_latest(struct mvcc *m, struct cairn_slice key,
 			    bool want_value, struct found *out);
+
+/* The row (main, sub) of key, which is known to exist and is pinned. */
+MUST_CHECK int store_find_exact(struct mvcc *m, struct cairn_slice key,
+				int64_t main, int32_t sub, struct found *out);
 
 /* Pin rev, <= 0 for the published one, which is stored in *resolved. */
 MUST_CHECK int store_pin(struct mvcc *m, int64_t rev, int64_t *resolved);

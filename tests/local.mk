@@ -113,7 +113,8 @@ unit_tests = \
 	tests/mvcc/test_row_cache \
 	tests/mvcc/test_scan \
 	tests/mvcc/test_table_revs \
-	tests/mvcc/test_txn
+	tests/mvcc/test_txn \
+	tests/mvcc/test_watch
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
 unit_ldadd = libtestsupport.la libcairnfs.la $(CHECK_LIBS)
@@ -310,6 +311,8 @@ tests_mvcc_test_table_revs_CFLAGS = $(unit_cflags)
 tests_mvcc_test_table_revs_LDADD = $(unit_ldadd)
 tests_mvcc_test_txn_CFLAGS = $(unit_cflags)
 tests_mvcc_test_txn_LDADD = $(unit_ldadd)
+tests_mvcc_test_watch_CFLAGS = $(unit_cflags)
+tests_mvcc_test_watch_LDADD = $(unit_ldadd)
 endif
 
 # With the real RocksDB beside us.
