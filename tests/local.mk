@@ -114,7 +114,9 @@ unit_tests = \
 	tests/mvcc/test_scan \
 	tests/mvcc/test_table_revs \
 	tests/mvcc/test_txn \
-	tests/mvcc/test_watch
+	tests/mvcc/test_watch \
+	tests/mvcc/test_watch_ring \
+	tests/mvcc/test_watch_tree
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
 unit_ldadd = libtestsupport.la libcairnfs.la $(CHECK_LIBS)
@@ -313,6 +315,10 @@ tests_mvcc_test_txn_CFLAGS = $(unit_cflags)
 tests_mvcc_test_txn_LDADD = $(unit_ldadd)
 tests_mvcc_test_watch_CFLAGS = $(unit_cflags)
 tests_mvcc_test_watch_LDADD = $(unit_ldadd)
+tests_mvcc_test_watch_ring_CFLAGS = $(unit_cflags)
+tests_mvcc_test_watch_ring_LDADD = $(unit_ldadd)
+tests_mvcc_test_watch_tree_CFLAGS = $(unit_cflags)
+tests_mvcc_test_watch_tree_LDADD = $(unit_ldadd)
 endif
 
 # With the real RocksDB beside us.
