@@ -5,6 +5,7 @@ libcairnfs_la_SOURCES = \
 	fs/cmd/cmd.c \
 	fs/cmd/cmd.h \
 	fs/cmd/cmd_del.c \
+	fs/cmd/cmd_diff.c \
 	fs/cmd/cmd_dump.c \
 	fs/cmd/cmd_get.c \
 	fs/cmd/cmd_history.c \
@@ -27,10 +28,15 @@ libcairnfs_la_SOURCES = \
 	fs/cmd/cmd_upkeep.c \
 	fs/cmd/cmd_verify.c \
 	fs/cmd/cmd_wal.c \
+	fs/cmd/cmd_watch.c \
+	fs/cmd/forget_by.c \
+	fs/cmd/forget_by.h \
 	fs/cmd/forward.c \
 	fs/cmd/forward.h \
 	fs/cmd/run.c \
 	fs/cmd/run.h \
+	fs/cmd/watch_line.c \
+	fs/cmd/watch_line.h \
 	fs/cmd_mount.c \
 	fs/cmd_umount.c \
 	fs/daemon.c \

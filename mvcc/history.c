@@ -223,3 +223,128 @@ int mvcc_changes_next(struct mvcc_changes *c, struct mvcc_change *out)
 	return enc_log_parse(cairn_iter_key(c->it), cairn_iter_value(c->it),
 			     out);
 }
+
+/* ------------------------------------------------------------------- times */
+
+/* A search in the log between two revisions, which are pinned. */
+struct by_time {
+	struct mvcc *m;
+	struct cairn_iter *it;
+	struct buf key;
+};
+
+/* When the change it stands on was committed. CAIRN_NOT_FOUND: its row is a
+ * tombstone that a compaction has removed. */
+static int time_of_change(struct by_time *b, int64_t *ns)
+{
+	struct cairn_pinned pin = { 0 };
+	struct mvcc_change c;
+	struct mvcc_row row = { 0 };
+	int err = enc_log_parse(cairn_iter_key(b->it), cairn_iter_value(b->it),
+				&c);
+
+	if (!err)
+		err = enc_row_key(&b->key, c.key, c.main, c.sub);
+	if (!err)
+		err = cairn_get(b->m->db, NULL, buf_slice(&b->key), &pin);
+	if (!err) {
+		row.key = c.key;
+		row.main = c.main;
+		row.sub = c.sub;
+		err = enc_row_value_parse(pin.value, pin.value.len, &row, NULL,
+					  NULL);
+	}
+	if (!err)
+		*ns = row.time_ns;
+	cairn_pinned_release(&pin);
+	return err;
+}
+
+/* When rev was committed; CAIRN_NOT_FOUND when nothing tells. */
+static int time_of(struct by_time *b, int64_t rev, int64_t *ns)
+{
+	struct mvcc_change c;
+	bool ok;
+	int err = enc_log_key(&b->key, rev, 0);
+
+	if (err)
+		return err;
+	ok = cairn_iter_seek_ge(b->it, buf_slice(&b->key));
+	for (; ok; ok = cairn_iter_next(b->it)) {
+		err = enc_log_parse(cairn_iter_key(b->it),
+				    cairn_iter_value(b->it), &c);
+		if (err)
+			return err;
+		if (c.main != rev)
+			return CAIRN_NOT_FOUND;
+		err = time_of_change(b, ns);
+		if (err != CAIRN_NOT_FOUND)
+			return err;
+	}
+	err = cairn_iter_status(b->it);
+	return err ? err : CAIRN_NOT_FOUND;
+}
+
+/* The last revision in [low, high] that was committed by time_ns; times never
+ * decrease. low is 1 or what is forgotten up to. */
+static int search_time(struct by_time *b, int64_t low, int64_t high,
+		       int64_t time_ns, int64_t *rev)
+{
+	int64_t first = low, ns;
+	int err = CAIRN_OK;
+
+	while (low < high) {
+		int64_t mid = low + (high - low + 1) / 2;
+
+		err = time_of(b, mid, &ns);
+		if (err == CAIRN_NOT_FOUND)
+			return error_set(CAIRN_ECORRUPT,
+					 "revision %lld has no entry in the "
+					 "log of changes",
+					 (long long)mid);
+		if (err)
+			return err;
+		if (ns <= time_ns)
+			low = mid;
+		else
+			high = mid - 1;
+	}
+	*rev = low;
+	/* Before the first commit of all the store was empty. */
+	if (low > first || atomic_load(&b->m->forgotten) < 0)
+		return CAIRN_OK;
+	err = time_of(b, low, &ns);
+	if (!err && ns <= time_ns)
+		return CAIRN_OK;
+	if (err < 0)
+		return err;
+	return error_set(CAIRN_EFORGOTTEN,
+			 "what was there then is forgotten; the oldest "
+			 "revision is %lld",
+			 (long long)first);
+}
+
+int mvcc_rev_at(struct mvcc *m, int64_t time_ns, int64_t *rev)
+{
+	const struct cairn_read_options log = { .lower = slice_str("r"),
+						.upper = slice_str("s") };
+	struct by_time b = { .m = m };
+	int64_t low, high;
+	int err = store_need_revisions(m);
+
+	if (err)
+		return err;
+	do
+		err = store_pin(m, mvcc_oldest(m), &low);
+	while (err == CAIRN_EFORGOTTEN);
+	if (err)
+		return err;
+	high = mvcc_current(m);
+	err = cairn_iter_new(m->db, &log, &b.it);
+	if (!err)
+		err = search_time(&b, low, high, time_ns, rev);
+	cairn_iter_free(b.it);
+	buf_fini(&b.key);
+	mvcc_unpin(m, low);
+	return err;
+}

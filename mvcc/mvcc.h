@@ -128,6 +128,14 @@ int64_t mvcc_current(const struct mvcc *m);
 /* The oldest revision that can be read: what was last forgotten up to, or 1. */
 int64_t mvcc_oldest(const struct mvcc *m);
 
+/*
+ * The revision that was current at a time (ns since 1970): the last one that
+ * was committed by then. Takes a few reads, not a scan. CAIRN_EFORGOTTEN when
+ * that one is forgotten, or, at the oldest one, when it can no longer be told;
+ * CAIRN_EKIND for a plain store.
+ */
+int mvcc_rev_at(struct mvcc *m, int64_t time_ns, int64_t *rev);
+
 /* Make every commit so far survive a power cut. */
 int mvcc_sync(struct mvcc *m);
 

@@ -35,7 +35,7 @@ allow engine/version $b $e $k $w $t
 allow engine/compact $b $e $k $m $t $v
 allow engine/db $b $e $k $w $m $t $v $c
 allow mvcc $b
-mv='mvcc/mvcc\.h"'
+mv='mvcc/(mvcc|request|lease|watch|hash|import)\.h"'
 allow fs/text $b "$mv"
 allow fs/stats $b "$mv" fs/text/
 allow fs/cmd $b "$mv" fs/text/ fs/stats/

@@ -20,6 +20,8 @@ static const struct cmd_entry commands[] = {
 	{ "ls", cmd_ls, true, "list keys" },
 	{ "history", cmd_history, true, "list the revisions of a key" },
 	{ "lease", cmd_lease, false, "let keys end after a time" },
+	{ "diff", cmd_diff, true, "list what differs between revisions" },
+	{ "watch", cmd_watch, true, "print changes as they happen" },
 	{ "dump", cmd_dump, false, "write all keys and values as text" },
 	{ "load", cmd_load, false, "set keys from what dump wrote" },
 	{ "stats", cmd_stats, true, "show what the store is doing" },
@@ -161,6 +163,11 @@ int cmd_printf(struct cmd *c, const char *fmt, ...)
 	if (len < 0 || (size_t)len >= sizeof(text))
 		return error_set(CAIRN_EINVAL, "a line is too long");
 	return cmd_write(c, text, (size_t)len);
+}
+
+int cmd_flush_output(struct cmd *c)
+{
+	return fflush(c->out) ? output_failed(c, errno) : CAIRN_OK;
 }
 
 int cmd_finish_output(struct cmd *c, int status)

@@ -83,6 +83,8 @@ int cmd_fail_code(struct cmd *c, int code, const char *object);
 MUST_CHECK int cmd_write(struct cmd *c, const void *data, size_t len);
 MUST_CHECK int cmd_printf(struct cmd *c, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+/* What was written so far is to be seen now. CAIRN_EIO. */
+MUST_CHECK int cmd_flush_output(struct cmd *c);
 /* Let the buffers go; status, or EXIT_SYSTEM after a message when that failed
  * and nothing had failed before. */
 int cmd_finish_output(struct cmd *c, int status);
@@ -300,6 +302,8 @@ cmd_fn cmd_del;
 cmd_fn cmd_ls;
 cmd_fn cmd_history;
 cmd_fn cmd_lease;
+cmd_fn cmd_diff;
+cmd_fn cmd_watch;
 cmd_fn cmd_dump;
 cmd_fn cmd_load;
 cmd_fn cmd_stats;

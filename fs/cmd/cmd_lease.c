@@ -51,7 +51,7 @@ int cmd_lease_id(struct cmd *c, const char *text, int64_t *id)
 
 int cmd_ttl(struct cmd *c, const char *text, int64_t *seconds)
 {
-	if (!timetext_parse_ttl(text, seconds))
+	if (!timetext_ttl(text, seconds))
 		return cmd_fail(c, EXIT_USAGE,
 				"%s: not a time: digits and s, m, h or d",
 				text);

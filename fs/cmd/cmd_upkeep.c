@@ -3,6 +3,8 @@
 #include <stdlib.h>
 
 #include "fs/cmd/cmd.h"
+#include "fs/cmd/forget_by.h"
+#include "fs/text/timetext.h"
 
 int cmd_flush(struct cmd *c, int argc, char **argv)
 {
@@ -53,38 +55,45 @@ int cmd_compact(struct cmd *c, int argc, char **argv)
 int cmd_forget(struct cmd *c, int argc, char **argv)
 {
 	static const struct cmd_usage usage = {
-		.synopsis = "--before REV | --keep N DIR",
+		.synopsis = "--before REV | --keep N | --older T DIR",
 		.summary = "Drop what only readers of old revisions could see",
-		.example = "cairn forget --keep 1000 /srv/app",
+		.example = "cairn forget --older 7d /srv/app",
 		.min_args = 1,
 		.max_args = 1,
 	};
-	int64_t before = 0, keep = 0, rev;
+	struct forget_by by = { 0 };
+	const char *older = NULL;
 	const struct cmd_opt opts[] = {
-		{ "before", 0, CMD_INT, &before, "REV",
+		{ "before", 0, CMD_INT, &by.before, "REV",
 		  "revisions below REV become unreadable" },
-		{ "keep", 0, CMD_INT, &keep, "N",
+		{ "keep", 0, CMD_INT, &by.keep, "N",
 		  "the last N revisions stay readable" },
+		{ "older", 0, CMD_STRING, &older, "T",
+		  "what was current since T ago stays readable, as 7d" },
 		{ 0 },
 	};
 	int status, n, err;
 
 	if (cmd_parse(c, &usage, opts, argc, argv, &n, &status))
 		return status;
-	if (!before == !keep)
+	if (older &&
+	    (!timetext_duration(older, true, &by.older_us) || !by.older_us))
 		return cmd_fail(c, EXIT_USAGE,
-				"give either --before or --keep, above 0");
+				"--older %s: wants a time, as 10m or 7d",
+				older);
+	if (!!by.before + !!by.keep + !!older != 1)
+		return cmd_fail(c, EXIT_USAGE,
+				"give one of --before, --keep and --older, "
+				"above 0");
 	if (cmd_open(c, argv[1], CMD_WRITE, &status))
 		return status;
 	status = cmd_need_revisions(c);
 	if (status)
 		return cmd_close(c, status);
-	rev = keep ? mvcc_current(c->m) - keep + 1 : before;
-	/* Keeping no less than there is forgets nothing. */
-	if (keep && rev <= mvcc_oldest(c->m))
-		return cmd_close(c, EXIT_NO);
-	err = mvcc_forget(c->m, rev);
-	if (err)
+	err = forget_by(c->m, &by);
+	if (err == CAIRN_NOT_FOUND)
+		status = EXIT_NO;
+	else if (err)
 		status = cmd_fail_code(c, err, c->dir);
 	return cmd_close(c, status);
 }

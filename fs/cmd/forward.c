@@ -220,6 +220,7 @@ static int write_all(int fd, const void *data, size_t len)
 /* The answer, read in large pieces. */
 struct answer {
 	int fd;
+	struct cmd *c;
 	size_t at; /* piece[at, len) is not yet looked at */
 	size_t len;
 	uint8_t piece[PIECE];
@@ -237,6 +238,11 @@ static int take_some(struct answer *a, size_t max, struct cairn_slice *out)
 	ssize_t n;
 
 	if (a->at == a->len) {
+		/* What is there is to be seen before more is waited for. */
+		int err = cmd_flush_output(a->c);
+
+		if (err)
+			return err;
 		do
 			n = read(a->fd, a->piece, sizeof(a->piece));
 		while (n < 0 && errno == EINTR);
@@ -373,6 +379,7 @@ static int converse(struct cmd *c, int fd, int *status)
 	if (!a)
 		return error_nomem();
 	a->fd = fd;
+	a->c = c;
 	a->at = a->len = 0;
 	err = receive(c, a, status);
 	free(a);

@@ -369,13 +369,18 @@ int run_read(struct run *r, void *dst, size_t len, size_t *got)
 	return CAIRN_OK;
 }
 
+void run_cancel(struct run *r)
+{
+	__atomic_store_n(&r->cancel, true, __ATOMIC_RELAXED);
+}
+
 void run_close(struct run *r)
 {
 	if (!r)
 		return;
 	/* The command sees its input break off, that nobody listens when it
 	 * writes, or the flag when it does neither: each ends it soon. */
-	__atomic_store_n(&r->cancel, true, __ATOMIC_RELAXED);
+	run_cancel(r);
 	if (r->in_write >= 0)
 		close(r->in_write);
 	if (r->out_read >= 0)

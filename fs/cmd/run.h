@@ -39,6 +39,10 @@ int run_write(struct run *r, const void *data, size_t len);
  */
 int run_read(struct run *r, void *dst, size_t len, size_t *got);
 
+/* Let the command end soon, because nobody waits for it any more. Also during
+ * the others. */
+void run_cancel(struct run *r);
+
 /* Ends the command when it still runs. Not during the others. NULL is allowed.
  */
 void run_close(struct run *r);

@@ -38,11 +38,18 @@ int jobs_new(struct jobs **out)
 	return 0;
 }
 
-void jobs_stop(struct jobs *j)
+void jobs_refuse(struct jobs *j)
 {
 	mutex_lock(&j->mu);
 	j->stop = true;
 	cond_broadcast(&j->changed);
+	mutex_unlock(&j->mu);
+}
+
+void jobs_stop(struct jobs *j)
+{
+	jobs_refuse(j);
+	mutex_lock(&j->mu);
 	while (j->n_running)
 		cond_wait(&j->changed, &j->mu);
 	mutex_unlock(&j->mu);

@@ -14,7 +14,9 @@
 struct jobs;
 
 int jobs_new(struct jobs **out);
-/* Let nobody wait any more, and return when all work has ended. */
+/* Let nobody wait any more, and start nothing. */
+void jobs_refuse(struct jobs *j);
+/* The same, and return when all work has ended. */
 void jobs_stop(struct jobs *j);
 /* NULL is allowed. */
 void jobs_free(struct jobs *j);

@@ -411,6 +411,9 @@ int mount_open(struct mvcc *m, const char *dir, const char *mnt,
 static void stop_serving(struct mount *mt)
 {
 	ctl_cancel(mt->fs.ctl);
+	/* No new ones, then an end of those there are. */
+	jobs_refuse(mt->fs.jobs);
+	fs_cancel_all(&mt->fs);
 	jobs_stop(mt->fs.jobs);
 	if (mt->fs.workers)
 		workers_stop(mt->fs.workers);

@@ -170,7 +170,7 @@ static bool parse_sync(struct mount_options *o, const char *value)
 	o->sync_us = 0;
 	if (o->sync_always || !strcmp(value, "fsync"))
 		return true;
-	return timetext_parse(value, false, &o->sync_us) && o->sync_us;
+	return timetext_duration(value, false, &o->sync_us) && o->sync_us;
 }
 
 static bool parse_history(struct mount_options *o, const char *value)
@@ -184,7 +184,7 @@ static bool parse_history(struct mount_options *o, const char *value)
 	if (parse_digits(&p, 10, &o->history) && !*p)
 		return o->history > 0 && o->history < INT64_MAX;
 	o->history = 0;
-	return timetext_parse(value, true, &o->history_us) && o->history_us;
+	return timetext_duration(value, true, &o->history_us) && o->history_us;
 }
 
 static bool parse_value(struct mount_options *o, const struct spec *s,
@@ -205,7 +205,7 @@ static bool parse_value(struct mount_options *o, const struct spec *s,
 		good = parse_digits(&value, 8, &v) && !*value;
 		break;
 	case TIME:
-		good = timetext_parse(value, false, &v);
+		good = timetext_duration(value, false, &v);
 		break;
 	case HISTORY:
 		return parse_history(o, value);

@@ -904,6 +904,18 @@ int fs_init(struct fs *fs, struct mvcc *m, const char *dir,
 	return err;
 }
 
+void fs_cancel_all(struct fs *fs)
+{
+	mutex_lock(&fs->open_mu);
+	list_for_each (pos, &fs->open) {
+		struct fs_open *o = list_entry(pos, struct fs_open, node);
+
+		if (o->cancel)
+			o->cancel(o);
+	}
+	mutex_unlock(&fs->open_mu);
+}
+
 void fs_close_all(struct fs *fs)
 {
 	list_for_each_safe (pos, next, &fs->open) {

@@ -40,6 +40,9 @@ struct fs_options {
 struct fs_open {
 	struct list node;
 	void (*end)(struct fs *fs, struct fs_open *o);
+	/* Let what waits for it, or works for it, end soon; NULL: nothing
+	 * does. open_mu is held. */
+	void (*cancel)(struct fs_open *o);
 };
 
 /* One mount: the user data of the session. */
@@ -81,6 +84,8 @@ extern const struct fuse_lowlevel_ops fs_ops;
 /* The parts of fs but the session, and what runs on it. CAIRN_ codes. */
 int fs_init(struct fs *fs, struct mvcc *m, const char *dir,
 	    const struct fs_options *o);
+/* Let what works for open files end soon. */
+void fs_cancel_all(struct fs *fs);
 /* Close what the kernel has open and will not close any more. */
 void fs_close_all(struct fs *fs);
 void fs_fini(struct fs *fs);

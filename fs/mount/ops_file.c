@@ -48,6 +48,14 @@ static void handle_end(struct fs *fs, struct fs_open *o)
 	handle_free(fs, h);
 }
 
+static void handle_cancel(struct fs_open *o)
+{
+	struct handle *h = (struct handle *)o;
+
+	if (h->talk)
+		talk_cancel(h->talk);
+}
+
 static struct handle *handle_new(struct fs *fs, struct inode *i,
 				 enum handle_kind kind)
 {
@@ -59,6 +67,7 @@ static struct handle *handle_new(struct fs *fs, struct inode *i,
 	h->fd = -1;
 	h->i = i;
 	inode_ref(fs->inodes, i);
+	h->open.cancel = handle_cancel;
 	fs_open_add(fs, &h->open, handle_end);
 	atomic_fetch_add_explicit(&fs->counters.open_files, 1,
 				  memory_order_relaxed);
@@ -197,6 +206,20 @@ static int open_table(struct fs *fs, struct inode *i, struct fuse_file_info *fi,
 	return ctl_table_open(fs->ctl, i->id, &h->fd, &h->keep);
 }
 
+/* The mount may end, and cancel what is open, at the same time. */
+static int attach_talk(struct fs *fs, struct handle *h)
+{
+	struct talk *t;
+	int err = talk_open(fs, &t);
+
+	if (err)
+		return err;
+	mutex_lock(&fs->open_mu);
+	h->talk = t;
+	mutex_unlock(&fs->open_mu);
+	return 0;
+}
+
 static int open_virtual(struct fs *fs, struct inode *i,
 			struct fuse_file_info *fi, struct handle **out)
 {
@@ -227,7 +250,7 @@ static int open_virtual(struct fs *fs, struct inode *i,
 	h->can_write = wants_write(fi);
 	/* A conversation takes both; only looking takes none. */
 	return type == CTL_RUN && (fi->flags & O_ACCMODE) == O_RDWR
-		       ? talk_open(fs, &h->talk)
+		       ? attach_talk(fs, h)
 		       : 0;
 }
 

@@ -125,6 +125,8 @@ int talk_write(struct talk *t, const void *data, size_t len);
 /* Up to len bytes; *got 0 at the end. EINTR when req was interrupted. */
 int talk_read(struct talk *t, fuse_req_t req, void *dst, size_t len,
 	      size_t *got);
+/* Let its command end, as the mount does. */
+void talk_cancel(struct talk *t);
 void talk_close(struct talk *t);
 
 #endif

@@ -244,7 +244,7 @@ static int parse_ttl(const struct cairn_slice *value, int64_t *ttl)
 	memcpy(text, value->data, value->len);
 	text[value->len] = '\0';
 	/* As of "30s\0", which some programs set. */
-	if (strlen(text) + 1 < value->len || !timetext_parse_ttl(text, ttl) ||
+	if (strlen(text) + 1 < value->len || !timetext_ttl(text, ttl) ||
 	    *ttl <= 0 || *ttl > MVCC_LEASE_TTL_MAX)
 		return EINVAL;
 	return 0;

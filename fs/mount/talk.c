@@ -138,6 +138,11 @@ int talk_read(struct talk *t, fuse_req_t req, void *dst, size_t len,
 	return err;
 }
 
+void talk_cancel(struct talk *t)
+{
+	run_cancel(t->run);
+}
+
 void talk_close(struct talk *t)
 {
 	struct workers *w = t->fs->workers;
@@ -146,6 +151,8 @@ void talk_close(struct talk *t)
 	mutex_lock(&t->mu);
 	reading = t->reading;
 	t->closed = true;
+	/* A command that says nothing would otherwise never hear of it. */
+	run_cancel(t->run);
 	mutex_unlock(&t->mu);
 	if (reading)
 		return; /* read_piece() does it */

@@ -189,6 +189,73 @@ START_TEST(changes_from_the_bound_on_stay)
 }
 END_TEST
 
+static int64_t time_of_rev(const char *key, int64_t rev)
+{
+	struct mvcc_pinned_row r = { 0 };
+	int64_t ns;
+
+	ck_ok(mvcc_get(f.m, S(key), rev, &r));
+	ck_assert_int_eq(r.row.main, rev);
+	ns = r.row.time_ns;
+	mvcc_row_release(&r);
+	return ns;
+}
+
+static int64_t rev_at(int64_t ns)
+{
+	int64_t rev = 0;
+
+	ck_ok(mvcc_rev_at(f.m, ns, &rev));
+	return rev;
+}
+
+START_TEST(a_time_tells_the_revision_that_was_current)
+{
+	enum { N = 60 };
+	int64_t ns[N], rev;
+
+	for (int i = 2; i < N; i++) {
+		put(f.m, i % 2 ? "a" : "b", "x");
+		ns[i] = time_of_rev(i % 2 ? "a" : "b", i);
+	}
+	for (int round = 0; round < 2; round++) {
+		/* Commits may share a time: the last one counts. */
+		for (int i = 2; i < N; i++) {
+			rev = rev_at(ns[i]);
+			ck_assert_int_ge(rev, i);
+			ck_assert_int_eq(ns[rev], ns[i]);
+			ck_assert(rev == N - 1 || ns[rev + 1] > ns[i]);
+			ck_assert_int_lt(rev_at(ns[i] - 1), i);
+		}
+		ck_assert_int_eq(rev_at(0), 1);
+		ck_assert_int_eq(rev_at(INT64_MAX), N - 1);
+		fixture_reopen(&f);
+	}
+	ck_ok(mvcc_forget(f.m, 30));
+	compact(f.m);
+	ck_assert_int_ge(rev_at(ns[30]), 30);
+	ck_code(mvcc_rev_at(f.m, ns[2] - 1, &rev), CAIRN_EFORGOTTEN);
+	ck_code(mvcc_rev_at(f.m, 0, &rev), CAIRN_EFORGOTTEN);
+	ck_assert_int_eq(rev_at(INT64_MAX), N - 1);
+}
+END_TEST
+
+/* When the tombstone at the bound is gone nobody knows when it was made. */
+START_TEST(a_time_at_a_bound_that_has_no_row_is_not_guessed)
+{
+	int64_t rev, ns;
+
+	put(f.m, "a", "x");
+	del(f.m, "a");
+	put(f.m, "b", "y");
+	ns = time_of_rev("b", 4);
+	ck_ok(mvcc_forget(f.m, 3));
+	compact(f.m);
+	ck_code(mvcc_rev_at(f.m, ns - 1, &rev), CAIRN_EFORGOTTEN);
+	ck_assert_int_eq(rev_at(ns), 4);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("history");
@@ -202,6 +269,8 @@ int main(void)
 	tcase_add_test(tc, an_open_history_keeps_large_values_readable);
 	tcase_add_test(tc, changes_come_in_the_order_they_were_made);
 	tcase_add_test(tc, changes_from_the_bound_on_stay);
+	tcase_add_test(tc, a_time_tells_the_revision_that_was_current);
+	tcase_add_test(tc, a_time_at_a_bound_that_has_no_row_is_not_guessed);
 	suite_add_tcase(s, tc);
 	return run_suite(s);
 }

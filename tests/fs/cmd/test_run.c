@@ -215,6 +215,28 @@ static const struct {
 	{ "put|--if-rev|1|/|motd|x", "", EXIT_NO, "", "motd" },
 	{ "put|--if-rev|3|/|motd|x", "", EXIT_YES, "", NULL },
 	{ "put|--if-rev|0|/|motd|x", "", EXIT_NO, "", "motd" },
+	{ "watch|--from-rev|2|--count|2|/|m", "", EXIT_YES,
+	  "2 put 5 motd\n3 put 14 motd\n", NULL },
+	{ "watch|--from-rev|9|--count|1|--json|/", "", EXIT_YES,
+	  "{\"rev\":9,\"sub\":0,\"op\":\"put\",\"key\":\"motd\","
+	  "\"size\":1,\"create_rev\":2,\"version\":3}\n",
+	  NULL },
+	{ "watch|--from-rev|5|--count|1|--hex|/", "", EXIT_YES,
+	  "5 put 1 0x627974657300ff\n", NULL },
+	{ "watch|--from-rev|-1|/", "", EXIT_USAGE, "", "--from-rev -1" },
+	{ "watch|/|%zz", "", EXIT_USAGE, "", "two hex digits" },
+	{ "diff|/|2", "", EXIT_YES,
+	  "added bytes%00%FF\nadded empty\nchanged motd\n", NULL },
+	{ "diff|/|3|2", "", EXIT_YES, "changed motd\n", NULL },
+	{ "diff|/|6|8", "", EXIT_YES, "deleted a\n", NULL },
+	{ "diff|--prefix|e|/|1|8", "", EXIT_YES, "added empty\n", NULL },
+	{ "diff|--json|/|2|3", "", EXIT_YES,
+	  "{\"change\":\"changed\",\"key\":\"motd\"}\n", NULL },
+	{ "diff|/|3|3", "", EXIT_YES, "", NULL },
+	{ "diff|/|10", "", EXIT_REVISION, "", "not yet written" },
+	{ "diff|/|0", "", EXIT_USAGE, "", "0: is no revision" },
+	{ "diff|/|1x", "", EXIT_USAGE, "", "1x: is no revision" },
+	{ "forget|--older|1d|/", "", EXIT_NO, "", NULL },
 	{ "flush|/", "", EXIT_YES, "", NULL },
 	{ "compact|/", "", EXIT_YES, "", NULL },
 	{ "forget|--before|9|/", "", EXIT_YES, "", NULL },
@@ -222,6 +244,9 @@ static const struct {
 	{ "forget|--before|99|/", "", EXIT_REVISION, "", "not yet written" },
 	{ "forget|--keep|100|/", "", EXIT_NO, "", NULL },
 	{ "get|/|motd|--rev|2", "", EXIT_REVISION, "", "hint: " },
+	{ "watch|--from-rev|2|/", "", EXIT_REVISION, "",
+	  "revision 2 is forgotten; the oldest one is 9" },
+	{ "diff|/|2", "", EXIT_REVISION, "", "forgotten" },
 	{ "stats|/|revision/oldest|kind", "", EXIT_YES, "9\nrevision\n", NULL },
 	{ "stats|/|no/such", "", EXIT_NO, "", "no/such" },
 	{ "stats|--format|nope|/", "", EXIT_USAGE, "", "no such format" },
@@ -240,7 +265,9 @@ static const struct {
 	{ "ls|--prefix|a|--from|b|/", "", EXIT_USAGE, "", "excludes" },
 	{ "del|/", "", EXIT_USAGE, "", "either keys or a range" },
 	{ "del|--prefix|a|/|b", "", EXIT_USAGE, "", "either keys or a range" },
-	{ "forget|/", "", EXIT_USAGE, "", "--before or --keep" },
+	{ "forget|/", "", EXIT_USAGE, "", "one of --before" },
+	{ "forget|--older|soon|/", "", EXIT_USAGE, "", "wants a time" },
+	{ "forget|--older|1d|--keep|1|/", "", EXIT_USAGE, "", "one of" },
 	{ "put|/|--|--odd|v", "", EXIT_YES, "", NULL },
 	{ "get|/|--|--odd", "", EXIT_YES, "v", NULL },
 };
@@ -590,6 +617,58 @@ static void *talker(void *arg)
 	return NULL;
 }
 
+START_TEST(closing_ends_a_watch_that_has_nothing_to_say)
+{
+	struct run *r = begin();
+	uint8_t frame[256];
+	size_t got;
+
+	ck_assert_int_eq(say("put|/|k|v", ""), EXIT_YES);
+	ck_assert_int_eq(write_words(r, "watch|--from-rev|1|/"), CAIRN_OK);
+	/* What there is comes at once, not when a buffer is full. */
+	ck_assert_int_eq(run_read(r, frame, sizeof(frame), &got), CAIRN_OK);
+	ck_assert_uint_gt(got, 0);
+	run_close(r);
+}
+END_TEST
+
+/* More than is remembered of the log: the two states are walked instead. */
+START_TEST(a_large_difference_is_told_like_a_small_one)
+{
+	enum { N = 70000 };
+	const char *line;
+	struct mvcc_txn *t;
+	char key[32];
+
+	ck_assert_int_eq(mvcc_txn_new(m, &t), CAIRN_OK);
+	for (int i = 0; i < N; i++) {
+		snprintf(key, sizeof(key), "k%05d", i);
+		ck_assert_int_eq(
+			mvcc_txn_put(t, slice_str(key), slice_str(""), NULL),
+			CAIRN_OK);
+	}
+	ck_assert_int_eq(mvcc_txn_commit(t, false, NULL), CAIRN_OK);
+	mvcc_txn_free(t);
+	ck_assert_int_eq(say("put|/|k00007|x", ""), EXIT_YES);
+	ck_assert_int_eq(say("del|/|k00008", ""), EXIT_YES);
+	ck_assert_int_eq(say("put|/|l|x", ""), EXIT_YES);
+	ck_assert_int_eq(say("diff|/|2|5", ""), EXIT_YES);
+	ck_assert_str_eq(said(), "changed k00007\ndeleted k00008\nadded l\n");
+	ck_assert_int_eq(say("diff|/|1|5", ""), EXIT_YES);
+	line = said();
+	for (int i = 0; i < N; i++) {
+		if (i == 8)
+			continue;
+		snprintf(key, sizeof(key), "added k%05d\n", i);
+		ck_assert(!strncmp(line, key, strlen(key)));
+		line += strlen(key);
+	}
+	ck_assert_str_eq(line, "added l\n");
+	ck_assert_int_eq(say("diff|/|5|1", ""), EXIT_YES);
+	ck_assert(!strncmp(said(), "deleted k00000\n", 15));
+}
+END_TEST
+
 START_TEST(conversations_run_side_by_side)
 {
 	static char keys[4][2] = { "a", "b", "c", "d" };
@@ -630,6 +709,8 @@ int main(void)
 	tcase_add_test(t, a_request_that_breaks_off_changes_nothing);
 	tcase_add_test(t, closing_ends_a_command_that_is_answering);
 	tcase_add_test(t, closing_at_any_time_leaves_nothing_behind);
+	tcase_add_test(t, closing_ends_a_watch_that_has_nothing_to_say);
+	tcase_add_test(t, a_large_difference_is_told_like_a_small_one);
 	tcase_add_test(t, conversations_run_side_by_side);
 	suite_add_tcase(s, t);
 	return run_suite(s);
