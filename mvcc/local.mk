@@ -12,6 +12,8 @@ libmvcc_la_SOURCES = \
 	mvcc/forget.c \
 	mvcc/forget.h \
 	mvcc/history.c \
+	mvcc/kv_proto.c \
+	mvcc/kv_proto.h \
 	mvcc/lease.c \
 	mvcc/lease.h \
 	mvcc/lease_expire.c \

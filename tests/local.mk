@@ -105,6 +105,7 @@ unit_tests = \
 	tests/mvcc/test_fault \
 	tests/mvcc/test_forget \
 	tests/mvcc/test_history \
+	tests/mvcc/test_kv_proto \
 	tests/mvcc/test_lease \
 	tests/mvcc/test_list \
 	tests/mvcc/test_mend \
@@ -295,6 +296,8 @@ tests_mvcc_test_forget_CFLAGS = $(unit_cflags)
 tests_mvcc_test_forget_LDADD = $(unit_ldadd)
 tests_mvcc_test_history_CFLAGS = $(unit_cflags)
 tests_mvcc_test_history_LDADD = $(unit_ldadd)
+tests_mvcc_test_kv_proto_CFLAGS = $(unit_cflags)
+tests_mvcc_test_kv_proto_LDADD = $(unit_ldadd)
 tests_mvcc_test_lease_CFLAGS = $(unit_cflags)
 tests_mvcc_test_lease_LDADD = $(unit_ldadd)
 tests_mvcc_test_list_CFLAGS = $(unit_cflags)
