@@ -163,7 +163,7 @@ int mvcc_forget(struct mvcc *m, int64_t rev)
 	mutex_lock(&m->forget_mu);
 	cur = atomic_load(&m->current);
 	old = atomic_load(&m->forgotten);
-	if (rev < 1)
+	if (rev < 0)
 		err = error_set(CAIRN_EINVAL, "no revision to forget");
 	else if (rev <= old)
 		err = error_set(CAIRN_EFORGOTTEN,

@@ -11,6 +11,8 @@ libmvcc_la_SOURCES = \
 	mvcc/encode.h \
 	mvcc/forget.c \
 	mvcc/forget.h \
+	mvcc/hash.c \
+	mvcc/hash.h \
 	mvcc/history.c \
 	mvcc/kv_proto.c \
 	mvcc/kv_proto.h \
@@ -31,6 +33,12 @@ libmvcc_la_SOURCES = \
 	mvcc/plain_cursor.c \
 	mvcc/plain_dirs.c \
 	mvcc/plain_dirs.h \
+	mvcc/request.c \
+	mvcc/request.h \
+	mvcc/request_check.c \
+	mvcc/request_impl.h \
+	mvcc/request_range.c \
+	mvcc/request_view.c \
 	mvcc/row_cache.c \
 	mvcc/row_cache.h \
 	mvcc/scan.c \

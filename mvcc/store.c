@@ -577,11 +577,12 @@ static int load_revision(struct mvcc *m, const char *dir)
 	err = get_mark(m->db, "compact", &compact);
 	if (err < 0)
 		return err;
-	if (!err && (compact == 0 || compact > INT64_MAX))
+	if (!err && compact > INT64_MAX)
 		return bad_mark(dir, "compact");
 	if (!err) {
-		current = (int64_t)compact;
-		atomic_store(&m->forgotten, current);
+		atomic_store(&m->forgotten, (int64_t)compact);
+		if (compact > 1)
+			current = (int64_t)compact;
 	}
 	err = get_mark(m->db, "object", &object);
 	if (err < 0)

@@ -670,7 +670,7 @@ static int emit_exchange(struct commit *c, const struct op *op)
 	return err;
 }
 
-static int emit_op(struct commit *c, const struct op *op)
+int txn_emit(struct commit *c, const struct op *op)
 {
 	switch (op->kind) {
 	case OP_PUT:
@@ -786,7 +786,7 @@ int txn_commit_revision(struct commit *c, const struct mvcc_txn *t)
 	int err = check_expectations(t);
 
 	for (size_t i = 0; !err && i < t->n_ops; i++)
-		err = emit_op(c, &t->ops[i]);
+		err = txn_emit(c, &t->ops[i]);
 	return err ? err : txn_finish(c, t);
 }
 

@@ -30,7 +30,13 @@ START_TEST(only_a_revision_between_bound_and_current_can_be_forgotten)
 	put(f.m, "a", "1");
 	put(f.m, "a", "2");
 	put(f.m, "a", "3");
-	ck_code(mvcc_forget(f.m, 0), CAIRN_EINVAL);
+	ck_code(mvcc_forget(f.m, -1), CAIRN_EINVAL);
+	ck_ok(mvcc_forget(f.m, 0));
+	ck_code(mvcc_forget(f.m, 0), CAIRN_EFORGOTTEN);
+	fixture_reopen(&f);
+	ck_assert_int_eq(mvcc_current(f.m), 4);
+	ck_code(mvcc_forget(f.m, 0), CAIRN_EFORGOTTEN);
+	ck_value(f.m, "a", 2, "1");
 	ck_code(mvcc_forget(f.m, 5), CAIRN_EFUTURE);
 	ck_assert_int_eq(mvcc_oldest(f.m), 1);
 	ck_ok(mvcc_forget(f.m, 1));
