@@ -373,14 +373,16 @@ dist_check_SCRIPTS += \
 	tests/fs/mount_test.sh \
 	tests/fs/plain_test.sh \
 	tests/fuzz/fuzz_test.sh \
-	tests/install/install_test.sh
+	tests/install/install_test.sh \
+	tests/mvcc/etcd_replay_test.sh
 TESTS += \
 	tests/fs/cli_test.sh \
 	tests/fs/inspect_test.sh \
 	tests/fs/mount_test.sh \
 	tests/fs/plain_test.sh \
 	tests/fuzz/fuzz_test.sh \
-	tests/install/install_test.sh
+	tests/install/install_test.sh \
+	tests/mvcc/etcd_replay_test.sh
 EXTRA_DIST += tests/fs/checks.sh
 EXTRA_DIST += tests/install/tour.c
 
@@ -388,4 +390,4 @@ EXTRA_DIST += tests/install/tour.c
 AM_TESTS_ENVIRONMENT = CAIRN=$(abs_top_builddir)/cairn; export CAIRN; \
 	CK_TIMEOUT_MULTIPLIER=10; export CK_TIMEOUT_MULTIPLIER;
 EXTRA_DIST += tests/data
-noinst_HEADERS += tests/engine/env/contract.h tests/engine/table/table_support.h tests/fs/fixture.h tests/mvcc/fixture.h tests/support/runner.h
+noinst_HEADERS += tests/engine/env/contract.h tests/engine/table/table_support.h tests/fs/fixture.h tests/mvcc/etcd_player.h tests/mvcc/etcd_trace.h tests/mvcc/fixture.h tests/support/runner.h
