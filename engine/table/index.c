@@ -265,6 +265,29 @@ uint32_t index_seek(const struct index *ix, const struct ikey *target)
 	return lo;
 }
 
+/* Whether separator i is >= *target, whose number is want. Looks at the keys,
+ * which are far from the numbers, only when it must. */
+static bool at_or_behind(const struct index *ix, uint32_t i, uint64_t want,
+			 const struct ikey *target)
+{
+	return ix->prefix[i] != want ? ix->prefix[i] > want
+				     : index_compare(ix, i, target) >= 0;
+}
+
+uint32_t index_seek_near(const struct index *ix, const struct ikey *target,
+			 uint32_t from)
+{
+	uint64_t want;
+
+	if (prefix_compare(target->user_key, ix->common, ix->common_len))
+		return index_seek(ix, target);
+	want = prefix_load64(target->user_key, ix->common_len);
+	for (uint32_t i = from; i < ix->n && i < from + 2; i++)
+		if (at_or_behind(ix, i, want, target))
+			return i;
+	return index_seek(ix, target);
+}
+
 /* ------------------------------------------------------------- writing */
 
 void index_builder_fini(struct index_builder *b)

@@ -69,6 +69,13 @@ static inline struct block_handle index_handle(const struct index *ix,
  */
 uint32_t index_seek(const struct index *ix, const struct ikey *target);
 
+/*
+ * As index_seek(), for a target that is known to be at or behind entry from: it
+ * is found without a search when it is that entry or the next one.
+ */
+uint32_t index_seek_near(const struct index *ix, const struct ikey *target,
+			 uint32_t from);
+
 /* How separator i compares with *key: as integers do, < 0, 0, > 0. */
 int index_compare(const struct index *ix, uint32_t i, const struct ikey *key);
 

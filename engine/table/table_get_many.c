@@ -64,10 +64,9 @@ static void find_blocks(struct table *t, struct pending *all)
 		struct table_probe *p = all->p[i];
 		struct ikey target = ikey_seek(p->user_key, p->snapshot);
 
-		p->block = n > 0 && index_compare(ix, all->p[n - 1]->block,
-						  &target) >= 0
-				   ? all->p[n - 1]->block
-				   : index_seek(ix, &target);
+		p->block = n > 0 ? index_seek_near(ix, &target,
+						   all->p[n - 1]->block)
+				 : index_seek(ix, &target);
 		if (p->block == ix->n) {
 			settle(p, CAIRN_NOT_FOUND);
 			continue;

@@ -321,12 +321,11 @@ static void table_iter_last(struct iter *base)
 	land(it, err ? err : last_from_here(it));
 }
 
-static int seek_ge(struct table_iter *it, const struct ikey *target)
+/* From the block that is there on; it may hold the target as well. */
+static int seek_in_block(struct table_iter *it, const struct ikey *target)
 {
-	int err = seek_block(it, target);
+	int err = fetch(it);
 
-	if (!err)
-		err = fetch(it);
 	if (!err)
 		err = need_index(it);
 	if (err)
@@ -338,30 +337,23 @@ static int seek_ge(struct table_iter *it, const struct ikey *target)
 	return err ? err : first_from_here(it);
 }
 
-/*
- * Standing before *target: mostly that is in this block or the next one, and
- * the index need not be searched.
- */
+static int seek_ge(struct table_iter *it, const struct ikey *target)
+{
+	int err = seek_block(it, target);
+
+	return err ? err : seek_in_block(it, target);
+}
+
+/* Standing on an entry before *target: mostly it is in this block or the next
+ * one, and the index need not be searched. */
 static int seek_near(struct table_iter *it, const struct ikey *target)
 {
-	int err = CAIRN_OK;
+	uint32_t i = index_seek_near(it->leaf, target, it->i);
 
-	if (index_compare(it->leaf, it->i, target) < 0) {
-		if (it->i + 1 >= it->leaf->n ||
-		    index_compare(it->leaf, it->i + 1, target) < 0)
-			return seek_ge(it, target);
-		it->i++;
-		err = fetch(it);
-	}
-	if (!err)
-		err = need_index(it);
-	if (err)
-		return err;
-	err = block_iter_seek_ge(&it->entry, target);
-	if (err != CAIRN_NOT_FOUND)
-		return in_block(it, err);
-	err = next_block(it);
-	return err ? err : first_from_here(it);
+	if (i == it->leaf->n)
+		return seek_ge(it, target);
+	it->i = i;
+	return seek_in_block(it, target);
 }
 
 static int seek_lt(struct table_iter *it, const struct ikey *target)

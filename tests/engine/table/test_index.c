@@ -116,6 +116,9 @@ static void check_seek(const struct index *ix, const struct vector *v,
 		if (i + 1 < ix->n)
 			ck_assert(ikey_cmp(&v->entries[2 * i + 2].key, k) > 0);
 	}
+	/* From anywhere at or before it. */
+	for (uint32_t from = i > 3 ? i - 3 : 0; from <= i; from++)
+		ck_assert_uint_eq(index_seek_near(ix, k, from), i);
 }
 
 static void random_keys(struct rng *r, int shape, struct vector *v)
