@@ -70,6 +70,8 @@ libcairnfs_la_SOURCES = \
 	fs/mount/ops_file.c \
 	fs/mount/ops_impl.h \
 	fs/mount/ops_xattr.c \
+	fs/mount/pins.c \
+	fs/mount/pins.h \
 	fs/mount/rename.c \
 	fs/mount/revdir.c \
 	fs/mount/revdir.h \
@@ -79,6 +81,8 @@ libcairnfs_la_SOURCES = \
 	fs/mount/tree.c \
 	fs/mount/tree.h \
 	fs/mount/tree_impl.h \
+	fs/mount/watchfile.c \
+	fs/mount/watchfile.h \
 	fs/mount/workers.c \
 	fs/mount/workers.h \
 	fs/stats/stats.c \

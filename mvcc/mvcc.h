@@ -419,9 +419,10 @@ int mvcc_ingest(struct mvcc *m, const char *const *paths, size_t n,
 
 /*
  * Called for each committed transaction after it is readable, in order of
- * revisions, on the committing thread. n 0: more keys changed than can be
- * listed, all of them perhaps. Must not call back into the store's write path.
- * One listener; set before other threads use the store.
+ * revisions, on the committing thread, and before any watcher (watch.h) tells.
+ * n 0: more keys changed than can be listed, all of them perhaps. Must not call
+ * back into the store's write path. One listener; set before other threads use
+ * the store.
  */
 struct mvcc_listener {
 	void *ctx;

@@ -731,10 +731,10 @@ void txn_publish(struct commit *c, const struct mvcc_txn *t,
 	m->last_time_ns = c->time_ns;
 	atomic_fetch_add(&m->commits, 1);
 	atomic_store(&m->current, c->main);
-	watch_publish(c);
 	if (m->listener.committed)
 		m->listener.committed(m->listener.ctx, c->main,
 				      t ? t->origin : NULL, changes, c->n);
+	watch_publish(c);
 }
 
 /* The newest rows are these now. */

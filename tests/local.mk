@@ -372,6 +372,7 @@ dist_check_SCRIPTS += \
 	tests/fs/inspect_test.sh \
 	tests/fs/mount_test.sh \
 	tests/fs/plain_test.sh \
+	tests/fs/watch_test.sh \
 	tests/fuzz/fuzz_test.sh \
 	tests/install/install_test.sh \
 	tests/mvcc/etcd_replay_test.sh
@@ -380,6 +381,7 @@ TESTS += \
 	tests/fs/inspect_test.sh \
 	tests/fs/mount_test.sh \
 	tests/fs/plain_test.sh \
+	tests/fs/watch_test.sh \
 	tests/fuzz/fuzz_test.sh \
 	tests/install/install_test.sh \
 	tests/mvcc/etcd_replay_test.sh

@@ -246,6 +246,9 @@ static int take_some(struct answer *a, size_t max, struct cairn_slice *out)
 		do
 			n = read(a->fd, a->piece, sizeof(a->piece));
 		while (n < 0 && errno == EINTR);
+		if (n < 0 && (errno == ESHUTDOWN || errno == ENOTCONN ||
+			      errno == ECONNABORTED))
+			return error_set(CAIRN_EIO, "the mount has ended");
 		if (n < 0)
 			return error_set(CAIRN_EIO,
 					 "cannot read the answer: %s",

@@ -9,8 +9,11 @@
 
 #include "engine/base/error.h"
 #include "engine/base/sync.h"
+#include "fs/cmd/forget_by.h"
 #include "fs/mount/keyfile.h"
+#include "fs/mount/pins.h"
 #include "fs/text/errmap.h"
+#include "fs/text/timetext.h"
 
 /* How old numbers may be when only sizes are asked for. */
 #define FRESH_US 1000000u
@@ -34,11 +37,13 @@ static const char readme[] =
 	"history/  all versions of one key:       cat 'history/a/b%@/latest'\n"
 	"levels/   the store's levels and tables: cat levels/summary\n"
 	"stats/    what the store is doing:       watch -n1 cat stats/summary\n"
-	"ctl/      commands, done on return:      echo >ctl/compact\n";
+	"ctl/      commands, done on return:      echo >ctl/compact\n"
+	"watch     a line for every change:       cat watch\n";
 
 struct ctl {
 	struct mvcc *m;
 	struct keyfiles *ks;
+	struct pins *pins;
 	const char *dir;
 	const struct stats_fs_counters *counters;
 	volatile bool cancel;
@@ -49,8 +54,9 @@ struct ctl {
 	uint64_t recent_us; /* monotonic; 0: none */
 };
 
-int ctl_new(struct mvcc *m, struct keyfiles *ks, const char *dir,
-	    const struct stats_fs_counters *counters, struct ctl **out)
+int ctl_new(struct mvcc *m, struct keyfiles *ks, struct pins *pins,
+	    const char *dir, const struct stats_fs_counters *counters,
+	    struct ctl **out)
 {
 	struct ctl *c = calloc(1, sizeof(*c));
 
@@ -58,6 +64,7 @@ int ctl_new(struct mvcc *m, struct keyfiles *ks, const char *dir,
 		return ENOMEM;
 	c->m = m;
 	c->ks = ks;
+	c->pins = pins;
 	c->dir = dir;
 	c->counters = counters;
 	mutex_init(&c->mu);
@@ -202,14 +209,23 @@ static enum ctl_type type_of_level(struct ctl *c, struct cairn_slice path)
 	return type_in_level(c, level_of(part), path);
 }
 
-static const char *const triggers[] = { "flush", "compact", "sync" };
-#define N_TRIGGERS (sizeof(triggers) / sizeof(triggers[0]))
+/* The first ones of all stores, the others of those with revisions. */
+static const char *const triggers[] = { "flush",  "compact", "sync",
+					"forget", "pin",     "unpin" };
+#define N_TRIGGERS       (sizeof(triggers) / sizeof(triggers[0]))
+#define N_TRIGGERS_PLAIN 3u
 
-static enum ctl_type type_of_trigger(struct cairn_slice name)
+static size_t n_triggers(const struct ctl *c)
+{
+	return mvcc_is_plain(c->m) ? N_TRIGGERS_PLAIN : N_TRIGGERS;
+}
+
+static enum ctl_type type_of_trigger(const struct ctl *c,
+				     struct cairn_slice name)
 {
 	if (name.len == 0)
 		return CTL_DIR;
-	for (size_t i = 0; i < N_TRIGGERS; i++)
+	for (size_t i = 0; i < n_triggers(c); i++)
 		if (is(name, triggers[i]))
 			return CTL_TRIGGER;
 	return is(name, "run") ? CTL_RUN : CTL_NONE;
@@ -224,12 +240,14 @@ enum ctl_type ctl_type_of(struct ctl *c, struct cairn_slice path)
 	part = first_part(&path);
 	if (is(part, "README"))
 		return path.len ? CTL_NONE : CTL_README;
+	if (is(part, "watch") && !mvcc_is_plain(c->m))
+		return path.len ? CTL_NONE : CTL_WATCH;
 	if (is(part, "stats"))
 		return type_of_stat(path);
 	if (is(part, "levels"))
 		return type_of_level(c, path);
 	if (is(part, "ctl"))
-		return type_of_trigger(path);
+		return type_of_trigger(c, path);
 	return CTL_NONE;
 }
 
@@ -315,6 +333,7 @@ int ctl_list(struct ctl *c, struct cairn_slice path, struct buf *out)
 		for (size_t i = 0; i < sizeof(top) / sizeof(top[0]) && !err;
 		     i++)
 			err = add(out, top[i]);
+		/* Not watch: who reads all there is would never end. */
 		return err;
 	}
 	if (is(part, "stats"))
@@ -322,7 +341,7 @@ int ctl_list(struct ctl *c, struct cairn_slice path, struct buf *out)
 	if (is(part, "levels"))
 		return path.len ? list_level(c, level_of(path), out)
 				: list_levels(out);
-	for (size_t i = 0; i < N_TRIGGERS && !err; i++)
+	for (size_t i = 0; i < n_triggers(c) && !err; i++)
 		err = add(out, triggers[i]);
 	return err ? err : add(out, "run");
 }
@@ -496,23 +515,82 @@ static bool is_blank(struct cairn_slice text)
 	return true;
 }
 
-int ctl_command(struct ctl *c, struct cairn_slice path, struct cairn_slice text)
+/* A number in words, above 0. */
+static bool number(const char *word, int64_t *out)
+{
+	char *end;
+
+	errno = 0;
+	*out = strtoll(word, &end, 10);
+	return *word >= '0' && *word <= '9' && !*end && !errno && *out > 0;
+}
+
+/* "REV", "keep N" or "older T". */
+static bool parse_forget(const char *text, struct forget_by *by)
+{
+	char word[2][32];
+	char more[2];
+	int n = sscanf(text, "%31s %31s %1s", word[0], word[1], more);
+
+	if (n == 1)
+		return number(word[0], &by->before);
+	if (n != 2)
+		return false;
+	if (!strcmp(word[0], "keep"))
+		return number(word[1], &by->keep);
+	return !strcmp(word[0], "older") &&
+	       timetext_duration(word[1], true, &by->older_us) && by->older_us;
+}
+
+static int forget(struct ctl *c, struct cairn_slice text)
+{
+	struct forget_by by = { 0 };
+	char words[80];
+	int err;
+
+	if (text.len >= sizeof(words) ||
+	    (text.len && memchr(text.data, 0, text.len)))
+		return EINVAL;
+	if (text.len)
+		memcpy(words, text.data, text.len);
+	words[text.len] = '\0';
+	if (!parse_forget(words, &by))
+		return EINVAL;
+	err = forget_by(c->m, &by);
+	/* That there is nothing older is as good. */
+	return err == CAIRN_NOT_FOUND ? 0 : errmap_errno(err);
+}
+
+/* Those that take no argument. */
+static int plain_command(struct ctl *c, struct cairn_slice name,
+			 struct cairn_slice text)
 {
 	struct cairn_db *db = mvcc_db(c->m);
 	int err;
 
-	if (__atomic_load_n(&c->cancel, __ATOMIC_RELAXED))
-		return EINTR;
 	if (!is_blank(text))
 		return EINVAL;
-	first_part(&path);
 	/* What is open and written is not yet theirs: an open file's bytes are
 	 * committed when it is closed, or by sync. */
-	err = is(path, "sync") ? keyfiles_commit_all(c->ks, true) : CAIRN_OK;
-	if (!err && is(path, "flush"))
+	err = is(name, "sync") ? keyfiles_commit_all(c->ks, true) : CAIRN_OK;
+	if (!err && is(name, "flush"))
 		err = cairn_flush(db, true);
-	else if (!err && is(path, "compact"))
+	else if (!err && is(name, "compact"))
 		err = cairn_compact_range(db, slice_of(NULL, 0),
 					  slice_of(NULL, 0), &c->cancel);
 	return errmap_errno(err);
+}
+
+int ctl_command(struct ctl *c, struct cairn_slice path, struct cairn_slice text)
+{
+	if (__atomic_load_n(&c->cancel, __ATOMIC_RELAXED))
+		return EINTR;
+	first_part(&path);
+	if (is(path, "forget"))
+		return forget(c, text);
+	if (is(path, "pin"))
+		return pins_add(c->pins, text);
+	if (is(path, "unpin"))
+		return pins_remove(c->pins, text);
+	return plain_command(c, path, text);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The files that are no keys: README, stats/, levels/, ctl/. Told apart by
- * their path from the root of the mount ("stats/cache/hits_total"; "" is the
+ * The files that are no keys: README, stats/, levels/, ctl/, watch. Told apart
+ * by their path from the root of the mount ("stats/cache/hits_total"; "" is the
  * root). Knows nothing of FUSE. Functions return 0 or an errno.
  */
 #ifndef CAIRN_FS_CTL_H
@@ -18,14 +18,17 @@ enum ctl_type {
 	CTL_TABLE,   /* a table file of the store */
 	CTL_TRIGGER, /* a command per write */
 	CTL_RUN,     /* conversations: run.h */
+	CTL_WATCH,   /* changes as they happen: watchfile.h */
 };
 
 struct keyfiles;
+struct pins;
 struct ctl;
 
-/* dir and counters are borrowed. */
-int ctl_new(struct mvcc *m, struct keyfiles *ks, const char *dir,
-	    const struct stats_fs_counters *counters, struct ctl **out);
+/* All are borrowed. */
+int ctl_new(struct mvcc *m, struct keyfiles *ks, struct pins *pins,
+	    const char *dir, const struct stats_fs_counters *counters,
+	    struct ctl **out);
 void ctl_free(struct ctl *c);
 /* Long commands end soon with CAIRN_EABORTED, and new ones at once. */
 void ctl_cancel(struct ctl *c);

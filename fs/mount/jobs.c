@@ -108,7 +108,7 @@ static int start(struct jobs *j, struct job *job)
 	if (err)
 		return err;
 	mutex_lock(&j->mu);
-	err = j->stop ? EINTR : 0;
+	err = j->stop ? ESHUTDOWN : 0;
 	if (!err)
 		err = pthread_attr_setdetachstate(&attr,
 						  PTHREAD_CREATE_DETACHED);
@@ -141,7 +141,7 @@ int jobs_run(struct jobs *j, fuse_req_t req, int (*fn)(void *arg), void *arg,
 	mutex_lock(&j->mu);
 	while (!job->done && !job->interrupted && !j->stop)
 		cond_wait(&j->changed, &j->mu);
-	err = job->done ? job->err : EINTR;
+	err = job->done ? job->err : job->interrupted ? EINTR : ESHUTDOWN;
 	mutex_unlock(&j->mu);
 	/* After this, on_interrupt() does not run and will not. */
 	fuse_req_interrupt_func(req, NULL, NULL);

@@ -23,8 +23,9 @@ void jobs_free(struct jobs *j);
 
 /*
  * Run fn(arg) on a thread and return what it returned (0 or an errno). EINTR
- * when req was interrupted or everything ends; fn then still runs, and arg is
- * its own. Fails before fn was started with *started false, else true.
+ * when req was interrupted and ESHUTDOWN when everything ends; fn then still
+ * runs, and arg is its own. Fails before fn was started with *started false,
+ * else true.
  */
 int jobs_run(struct jobs *j, fuse_req_t req, int (*fn)(void *arg), void *arg,
 	     bool *started);

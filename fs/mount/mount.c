@@ -414,6 +414,7 @@ static void stop_serving(struct mount *mt)
 	/* No new ones, then an end of those there are. */
 	jobs_refuse(mt->fs.jobs);
 	fs_cancel_all(&mt->fs);
+	watchfiles_stop(mt->fs.watches);
 	jobs_stop(mt->fs.jobs);
 	if (mt->fs.workers)
 		workers_stop(mt->fs.workers);

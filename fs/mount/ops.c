@@ -9,6 +9,7 @@
 
 #include "engine/base/error.h"
 #include "fs/mount/ops_impl.h"
+#include "fs/mount/pins.h"
 #include "fs/mount/revdir.h"
 #include "fs/text/errmap.h"
 
@@ -113,7 +114,8 @@ void fs_scratch_put(struct fs *fs, struct buf *b)
 static bool is_ctl(const struct inode *i)
 {
 	return i->kind == INODE_VIRTUAL &&
-	       slice_starts_with(i->id, slice_str("ctl"));
+	       (slice_starts_with(i->id, slice_str("ctl")) ||
+		slice_eq(i->id, slice_str("watch")));
 }
 
 int fs_may_change(const struct fs *fs, const struct inode *i)
@@ -179,6 +181,9 @@ static int stat_virtual(struct fs *fs, struct inode *i, const struct handle *h,
 		break;
 	case CTL_RUN:
 		st->st_mode |= 0600;
+		break;
+	case CTL_WATCH:
+		st->st_mode |= 0644;
 		break;
 	case CTL_NONE:
 		err = ENOENT;
@@ -757,6 +762,7 @@ const struct fuse_lowlevel_ops fs_ops = {
 	.listxattr = op_listxattr,
 	.removexattr = op_removexattr,
 	.access = op_access,
+	.poll = op_poll,
 };
 
 static void hold_inode(void *ctx, void *owner)
@@ -869,7 +875,12 @@ static int init_parts(struct fs *fs)
 		err = keyfiles_new(fs->m, &ko, &fs->ks);
 	if (!err)
 		err = inode_get(fs->inodes, &top, &fs->root);
-	if (!err && ctl_new(fs->m, fs->ks, fs->dir, &fs->counters, &fs->ctl))
+	if (!err && pins_new(fs->m, &fs->pins))
+		err = error_nomem();
+	if (!err &&
+	    ctl_new(fs->m, fs->ks, fs->pins, fs->dir, &fs->counters, &fs->ctl))
+		err = error_nomem();
+	if (!err && watchfiles_new(fs, &fs->watches))
 		err = error_nomem();
 	if (!err && jobs_new(&fs->jobs))
 		err = error_nomem();
@@ -899,6 +910,7 @@ int fs_init(struct fs *fs, struct mvcc *m, const char *dir,
 	mutex_init(&fs->scratch_mu);
 	err = init_parts(fs);
 	tree_init(&fs->tree, m, fs->inodes, fs->ks, &to);
+	fs->tree.pins = fs->pins;
 	if (err)
 		fs_fini(fs);
 	return err;
@@ -930,8 +942,10 @@ void fs_fini(struct fs *fs)
 	fs_close_all(fs);
 	if (fs->ks)
 		keyfiles_give_up(fs->ks);
+	watchfiles_free(fs->watches);
 	jobs_free(fs->jobs);
 	ctl_free(fs->ctl);
+	pins_free(fs->pins);
 	inodes_free(fs->inodes);
 	keyfiles_free(fs->ks);
 	tree_fini(&fs->tree);

@@ -12,6 +12,7 @@
 #include "fs/mount/jobs.h"
 #include "fs/mount/notify.h"
 #include "fs/mount/tree.h"
+#include "fs/mount/watchfile.h"
 #include "fs/mount/workers.h"
 
 struct fs;
@@ -55,6 +56,8 @@ struct fs {
 	struct keyfiles *ks;
 	struct tree tree;
 	struct ctl *ctl;
+	struct pins *pins;
+	struct watchfiles *watches;
 	struct jobs *jobs;
 	struct notify *notify;   /* from the mount on */
 	struct workers *workers; /* as well */

@@ -23,18 +23,13 @@ static struct dir_handle *dir_of(const struct fuse_file_info *fi)
 static int list_names(struct fs *fs, struct inode *i, struct buf *out)
 {
 	static const char *const keyed[] = { "keys", "revs", "history" };
-	static const char *const revs[] = { "latest", "oldest" };
 	size_t n_keyed = mvcc_is_plain(fs->m) ? 1 : 3;
 	int err = 0;
 
 	if (i->kind == INODE_HIST_KEY)
 		return revdir_versions(&fs->tree, i, out);
-	if (i->kind == INODE_REVS) {
-		for (size_t n = 0; n < 2 && !err; n++)
-			err = errmap_errno(
-				buf_append_lp(out, slice_str(revs[n])));
-		return err;
-	}
+	if (i->kind == INODE_REVS)
+		return revdir_names(&fs->tree, i, out);
 	for (size_t n = 0; n < n_keyed && !err && i == fs->root; n++)
 		err = errmap_errno(buf_append_lp(out, slice_str(keyed[n])));
 	return err ? err : ctl_list(fs->ctl, i->id, out);

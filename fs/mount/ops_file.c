@@ -2,6 +2,7 @@
 /* Open files: opening, reading, writing, and what closing them means. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -30,6 +31,8 @@ static void handle_free(struct fs *fs, struct handle *h)
 	cairn_table_list_free(&h->keep);
 	if (h->talk)
 		talk_close(h->talk);
+	if (h->watch)
+		watchfile_close(h->watch);
 	inode_drop_file(fs->inodes, h->i);
 	inode_unref(fs->inodes, h->i);
 	free(h);
@@ -206,6 +209,19 @@ static int open_table(struct fs *fs, struct inode *i, struct fuse_file_info *fi,
 	return ctl_table_open(fs->ctl, i->id, &h->fd, &h->keep);
 }
 
+static int open_watch(struct fs *fs, struct inode *i, struct fuse_file_info *fi,
+		      struct handle **out)
+{
+	struct handle *h = handle_new(fs, i, HANDLE_WATCH);
+
+	if (!h)
+		return ENOMEM;
+	*out = h;
+	fi->direct_io = 1;
+	fi->noflush = 1;
+	return watchfile_open(fs->watches, &h->watch);
+}
+
 /* The mount may end, and cancel what is open, at the same time. */
 static int attach_talk(struct fs *fs, struct handle *h)
 {
@@ -232,6 +248,8 @@ static int open_virtual(struct fs *fs, struct inode *i,
 		return open_text(fs, i, fi, true, out);
 	case CTL_TABLE:
 		return open_table(fs, i, fi, out);
+	case CTL_WATCH:
+		return open_watch(fs, i, fi, out);
 	case CTL_DIR:
 		return EISDIR;
 	case CTL_TRIGGER:
@@ -501,6 +519,8 @@ static int read_into(const struct op *op, struct handle *h, uint8_t *dst,
 	case HANDLE_RUN:
 		return h->talk ? talk_read(h->talk, op->req, dst, size, got)
 			       : 0;
+	case HANDLE_WATCH:
+		break; /* answered by itself */
 	case HANDLE_TEXT:
 	case HANDLE_TRIGGER:
 		/* A copy: the reader may close the file, and so free the text,
@@ -526,6 +546,11 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	int err;
 
 	(void)ino;
+	if (h->kind == HANDLE_WATCH) {
+		watchfile_read(h->watch, &op, size, off,
+			       fi->flags & O_NONBLOCK);
+		return;
+	}
 	dst = fs_scratch_get(op.fs, size, &b);
 	if (!dst) {
 		op_reply_err(&op, ENOMEM);
@@ -539,6 +564,22 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		op_end(&op, 0);
 	}
 	fs_scratch_put(op.fs, &b);
+}
+
+void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
+	     struct fuse_pollhandle *ph)
+{
+	struct op op = op_begin(req, STATS_OTHER);
+	struct handle *h = handle_of(fi);
+	unsigned events = POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM;
+
+	(void)ino;
+	if (h->kind == HANDLE_WATCH)
+		events = watchfile_poll(h->watch, ph);
+	else if (ph)
+		fuse_pollhandle_destroy(ph);
+	fuse_reply_poll(req, events);
+	op_end(&op, 0);
 }
 
 /* --------------------------------------------------------------- writing */
@@ -629,6 +670,8 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 		err = write_command(&op, h, data, size);
 	else if (h->kind == HANDLE_RUN && h->talk)
 		err = talk_write(h->talk, data, size);
+	else if (h->kind == HANDLE_WATCH)
+		err = watchfile_write(h->watch, data, size, off);
 	if (err) {
 		op_reply_err(&op, err);
 		return;

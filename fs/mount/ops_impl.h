@@ -52,6 +52,7 @@ enum handle_kind {
 	HANDLE_TABLE, /* a table file */
 	HANDLE_TRIGGER,
 	HANDLE_RUN,
+	HANDLE_WATCH,
 };
 
 /* A conversation of ctl/run; outlives its handle while a command answers. */
@@ -80,6 +81,7 @@ struct handle {
 	int fd;
 	struct cairn_table_list keep;
 	struct talk *talk;
+	struct watchfile *watch;
 };
 
 static inline struct handle *handle_of(const struct fuse_file_info *fi)
@@ -95,6 +97,8 @@ void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	      dev_t rdev);
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	     struct fuse_file_info *fi);
+void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
+	     struct fuse_pollhandle *ph);
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 	      off_t off, struct fuse_file_info *fi);
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

@@ -6,15 +6,16 @@
 #include <stdlib.h>
 
 #include "engine/base/error.h"
+#include "fs/mount/pins.h"
 #include "fs/text/errmap.h"
+#include "fs/text/timetext.h"
 
 static bool is(struct cairn_slice s, const char *text)
 {
 	return slice_eq(s, slice_str(text));
 }
 
-/* A positive decimal number without leading zeros. */
-static bool parse_rev(struct cairn_slice s, int64_t *rev)
+bool revdir_parse_rev(struct cairn_slice s, int64_t *rev)
 {
 	int64_t n = 0;
 
@@ -32,16 +33,71 @@ static bool parse_rev(struct cairn_slice s, int64_t *rev)
 
 /* ----------------------------------------------------------------- lookup */
 
+bool revdir_is_reserved(struct cairn_slice name)
+{
+	return is(name, "latest") || is(name, "oldest") || is(name, "at");
+}
+
+/* Of revs/ itself, or of revs/at/. */
+static bool is_at(const struct inode *i)
+{
+	return i->kind == INODE_REVS && i->id.len;
+}
+
+/* The revision that was current at a time in words. */
+static int rev_of_time(struct tree *t, struct cairn_slice text, int64_t *rev)
+{
+	struct timespec now;
+	int64_t ns;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (!timetext_moment(
+		    text, (int64_t)now.tv_sec * 1000000000 + now.tv_nsec, &ns))
+		return CAIRN_NOT_FOUND;
+	return mvcc_rev_at(t->m, ns, rev);
+}
+
+/* Below revs/at/. */
+static int lookup_time(struct tree *t, struct cairn_slice name,
+		       struct inode **out)
+{
+	struct inode_id id = { .kind = INODE_REV_LINK };
+	struct buf path = { 0 };
+	int64_t rev;
+	int err = rev_of_time(t, name, &rev);
+
+	if (!err)
+		err = buf_append(&path, "at/", 3);
+	if (!err)
+		err = buf_append(&path, name.data, name.len);
+	id.id = buf_slice(&path);
+	if (!err)
+		err = inode_get(t->inodes, &id, out);
+	buf_fini(&path);
+	/* What is forgotten is not there. */
+	return err == CAIRN_EFORGOTTEN ? ENOENT : errmap_errno(err);
+}
+
+/* Whether rev can be read: one that is pinned even when it is forgotten. */
+static bool is_readable(struct tree *t, int64_t rev)
+{
+	if (rev > mvcc_current(t->m))
+		return false;
+	return rev >= mvcc_oldest(t->m) || pins_has(t->pins, rev);
+}
+
 static int lookup_rev(struct tree *t, struct cairn_slice name,
 		      struct inode **out)
 {
 	struct inode_id id = { .kind = INODE_REV_LINK };
 	int64_t rev;
 
-	if (is(name, "latest") || is(name, "oldest")) {
+	if (is(name, "at")) {
+		id.kind = INODE_REVS;
 		id.id = name;
-	} else if (parse_rev(name, &rev) && rev <= mvcc_current(t->m) &&
-		   rev >= mvcc_oldest(t->m)) {
+	} else if (revdir_is_reserved(name) || pins_find(t->pins, name)) {
+		id.id = name;
+	} else if (revdir_parse_rev(name, &rev) && is_readable(t, rev)) {
 		id.kind = INODE_DIR;
 		id.rev = rev;
 		id.id = slice_str("");
@@ -49,6 +105,19 @@ static int lookup_rev(struct tree *t, struct cairn_slice name,
 		return ENOENT;
 	}
 	return errmap_errno(inode_get(t->inodes, &id, out));
+}
+
+int revdir_names(struct tree *t, struct inode *i, struct buf *out)
+{
+	static const char *const links[] = { "latest", "oldest" };
+	int err = CAIRN_OK;
+
+	/* Any time is there. */
+	if (is_at(i))
+		return 0;
+	for (size_t n = 0; n < 2 && !err; n++)
+		err = buf_append_lp(out, slice_str(links[n]));
+	return err ? errmap_errno(err) : pins_list(t->pins, out);
 }
 
 /* Whether the key has any version at all. */
@@ -156,7 +225,7 @@ static int lookup_version(struct tree *t, struct inode *dir,
 		id.kind = INODE_HIST_DELETED;
 		name.len -= suffix;
 	}
-	if (!parse_rev(name, &id.rev))
+	if (!revdir_parse_rev(name, &id.rev))
 		return ENOENT;
 	if (id.kind == INODE_HIST_DELETED) {
 		err = has_deletion(t, dir->id, id.rev);
@@ -178,7 +247,8 @@ int revdir_lookup(struct tree *t, struct inode *dir, struct cairn_slice name,
 	    (name.len > NAME_LEN_MAX && dir->kind != INODE_HIST_DIR))
 		return ENAMETOOLONG;
 	if (dir->kind == INODE_REVS)
-		return lookup_rev(t, name, out);
+		return is_at(dir) ? lookup_time(t, name, out)
+				  : lookup_rev(t, name, out);
 	if (dir->kind == INODE_HIST_DIR)
 		return lookup_history(t, dir, name, out);
 	return lookup_version(t, dir, name, out);
@@ -217,14 +287,35 @@ static int latest_version(struct tree *t, struct cairn_slice key,
 	return buf_printf(out, "%lld.deleted", (long long)rev);
 }
 
+/* What a link of revs/ leads to, or 0. */
+static int link_rev(struct tree *t, struct cairn_slice id, int64_t *rev)
+{
+	int err = CAIRN_OK;
+
+	if (is(id, "latest"))
+		*rev = mvcc_current(t->m);
+	else if (is(id, "oldest"))
+		*rev = mvcc_oldest(t->m);
+	else if (slice_starts_with(id, slice_str("at/")))
+		err = rev_of_time(t, slice_of(id.data + 3, id.len - 3), rev);
+	else
+		*rev = pins_find(t->pins, id);
+	return !err && !*rev ? CAIRN_NOT_FOUND : err;
+}
+
 int revdir_readlink(struct tree *t, struct inode *i, struct buf *out)
 {
-	int64_t rev;
+	bool at = slice_starts_with(i->id, slice_str("at/"));
+	int64_t rev = 0;
+	int err;
 
 	if (i->kind == INODE_HIST_LINK)
 		return errmap_errno(latest_version(t, i->id, out));
-	rev = is(i->id, "latest") ? mvcc_current(t->m) : mvcc_oldest(t->m);
-	return errmap_errno(buf_printf(out, "%lld", (long long)rev));
+	err = link_rev(t, i->id, &rev);
+	if (err)
+		return err == CAIRN_EFORGOTTEN ? ENOENT : errmap_errno(err);
+	return errmap_errno(
+		buf_printf(out, "%s%lld", at ? "../" : "", (long long)rev));
 }
 
 int revdir_getattr(struct tree *t, struct inode *i, struct stat *st)

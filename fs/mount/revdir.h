@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The past as directories: revs/, where every decimal revision is the tree of
- * keys at that time, and history/, where every key is a directory of its
- * versions. Functions return 0 or an errno.
+ * keys at that time and those pinned are listed, revs/at/, where every time is
+ * a link to the revision of then, and history/, where every key is a directory
+ * of its versions. Functions return 0 or an errno.
  *
  * A revision that is open stays readable; one that is only remembered by the
  * kernel does not.
@@ -12,6 +13,14 @@
 
 #include "fs/mount/rowref.h"
 #include "fs/mount/tree.h"
+
+/* A positive decimal number without leading zeros. */
+bool revdir_parse_rev(struct cairn_slice s, int64_t *rev);
+/* Names in revs/ that are no revisions: no pin may have them. */
+bool revdir_is_reserved(struct cairn_slice name);
+
+/* The names in revs/ or revs/at/, each as varint32 length and bytes. */
+int revdir_names(struct tree *t, struct inode *i, struct buf *out);
 
 /* What name is in one of the kinds INODE_REVS, INODE_HIST_DIR, INODE_HIST_KEY:
  * an inode with a reference. Any path of directories exists below history/,

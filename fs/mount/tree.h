@@ -21,6 +21,8 @@
 #define TREE_RENAME_KEYS_MAX  10000u
 #define TREE_RENAME_BYTES_MAX (64u << 20)
 
+struct pins;
+
 struct tree_options {
 	uid_t uid; /* of files that say nothing */
 	gid_t gid;
@@ -38,6 +40,7 @@ struct tree {
 	struct inodes *inodes;
 	struct keyfiles *ks;
 	struct tree_options o;
+	struct pins *pins; /* of whoever made the tree; for revs/ */
 	int64_t born_ns;
 	struct mutex names; /* one change of names at a time */
 	/* Attributes of keys/ itself, for as long as it is mounted: no key

@@ -340,7 +340,7 @@ delete -" ] || fail "history of a deleted key: $(cat out)"
   rev=$("$cairn" stats "$d" revision/oldest)
   t 8 forget --before "$rev" "$d"; err 'already forgotten'
   t 8 forget --before 999999 "$d"; err 'not yet written'
-  t 2 forget "$d"; err 'either --before or --keep'
+  t 2 forget "$d"; err 'one of --before, --keep'
   t 2 forget --before 1 --keep 1 "$d"
   t 8 get "$d" k5 --rev $((rev - 1))
   err "cairn get: k5: revision $((rev - 1)) is forgotten"
