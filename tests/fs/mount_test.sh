@@ -257,10 +257,12 @@ if command -v getfattr >/dev/null; then
 	is "no ttl" "$(attribute ttl $K/short)" ""
 	refused "no ttl to take off" 'No such attribute' \
 		setfattr -x user.cairn.ttl $K/short
+	exec 4<$K/short
 	revisions "a ttl" 1 'setfattr -n user.cairn.ttl -v 2s $K/short'
 	check "a long one" setfattr -n user.cairn.ttl -v 1h $K/long
-	check "one for a while" setfattr -n user.cairn.ttl -v 2s $K/freed
+	check "one for a while" setfattr -n user.cairn.ttl -v 1h $K/freed
 	revisions "taken off" 1 'setfattr -x user.cairn.ttl $K/freed'
+	is "and no ttl is left" "$(attribute ttl $K/freed)" ""
 	is "not listed" "$(getfattr --absolute-names -m . $K/long)" ""
 	left=$(attribute ttl $K/long)
 	checks=$((checks + 1))
@@ -288,7 +290,6 @@ if command -v getfattr >/dev/null; then
 		setfattr -n user.cairn.ttl -v 1h $K/ttldir
 	refused "the lease" 'not permitted' \
 		setfattr -n user.cairn.lease -v 1 $K/long2
-	exec 4<$K/short
 	ends "a file with a ttl ends" $K/short
 	is "an open one keeps its bytes" "$(cat <&4)" 1
 	exec 4<&-
