@@ -584,7 +584,7 @@ static int plain_command(struct ctl *c, struct cairn_slice name,
 int ctl_command(struct ctl *c, struct cairn_slice path, struct cairn_slice text)
 {
 	if (__atomic_load_n(&c->cancel, __ATOMIC_RELAXED))
-		return EINTR;
+		return ESHUTDOWN;
 	first_part(&path);
 	if (is(path, "forget"))
 		return forget(c, text);
