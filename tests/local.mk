@@ -104,6 +104,7 @@ unit_tests = \
 	tests/mvcc/test_encode \
 	tests/mvcc/test_fault \
 	tests/mvcc/test_forget \
+	tests/mvcc/test_hash \
 	tests/mvcc/test_history \
 	tests/mvcc/test_kv_proto \
 	tests/mvcc/test_lease \
@@ -111,6 +112,7 @@ unit_tests = \
 	tests/mvcc/test_mend \
 	tests/mvcc/test_model \
 	tests/mvcc/test_plain \
+	tests/mvcc/test_request \
 	tests/mvcc/test_row_cache \
 	tests/mvcc/test_scan \
 	tests/mvcc/test_table_revs \
@@ -294,6 +296,8 @@ tests_mvcc_test_fault_CFLAGS = $(unit_cflags)
 tests_mvcc_test_fault_LDADD = $(unit_ldadd)
 tests_mvcc_test_forget_CFLAGS = $(unit_cflags)
 tests_mvcc_test_forget_LDADD = $(unit_ldadd)
+tests_mvcc_test_hash_CFLAGS = $(unit_cflags)
+tests_mvcc_test_hash_LDADD = $(unit_ldadd)
 tests_mvcc_test_history_CFLAGS = $(unit_cflags)
 tests_mvcc_test_history_LDADD = $(unit_ldadd)
 tests_mvcc_test_kv_proto_CFLAGS = $(unit_cflags)
@@ -308,6 +312,8 @@ tests_mvcc_test_model_CFLAGS = $(unit_cflags)
 tests_mvcc_test_model_LDADD = $(unit_ldadd)
 tests_mvcc_test_plain_CFLAGS = $(unit_cflags)
 tests_mvcc_test_plain_LDADD = $(unit_ldadd)
+tests_mvcc_test_request_CFLAGS = $(unit_cflags)
+tests_mvcc_test_request_LDADD = $(unit_ldadd)
 tests_mvcc_test_row_cache_CFLAGS = $(unit_cflags)
 tests_mvcc_test_row_cache_LDADD = $(unit_ldadd)
 tests_mvcc_test_scan_CFLAGS = $(unit_cflags)
