@@ -8,6 +8,7 @@
 
 #include "engine/env/env_fault.h"
 #include "mvcc/forget.h"
+#include "mvcc/request.h"
 #include "tests/mvcc/fixture.h"
 #include "tests/support/runner.h"
 
@@ -58,6 +59,35 @@ static int read_key(struct mvcc *m, int key, uint8_t *byte)
 	return CAIRN_OK;
 }
 
+/* The same by a request, and nothing is left of it when it fails. */
+static int change_by_request(struct mvcc *m, int key, uint8_t byte)
+{
+	struct mvcc_request op = { .kind = MVCC_REQUEST_PUT };
+	struct mvcc_request t = { .kind = MVCC_REQUEST_TXN };
+	struct mvcc_answer a;
+	uint8_t value[LARGE];
+	char text[8];
+	size_t len;
+	int err;
+
+	value_of(key, byte, value, &len);
+	op.put.key = key_of(key, text);
+	op.put.value = slice_of(value, len);
+	op.put.prev = true;
+	if (!byte) {
+		op.kind = MVCC_REQUEST_DELETE;
+		op.del = (struct mvcc_delete_request){ .key = key_of(key, text),
+						       .prev = true };
+	}
+	t.txn.success = &op;
+	t.txn.n_success = 1;
+	err = mvcc_request(m, &t, NULL, &a);
+	if (err)
+		ck_assert_uint_eq(a.n_answers, 0);
+	mvcc_answer_free(&a);
+	return err;
+}
+
 /* Write the whole value of a key by an object, or delete it. */
 static int change(struct mvcc *m, int key, uint8_t byte)
 {
@@ -96,7 +126,8 @@ static void work(struct mvcc *m, struct expected e[N_KEYS])
 		uint8_t byte = i % 7 == 6 ? 0 : (uint8_t)(1 + i);
 		int64_t rev = mvcc_current(m);
 
-		if (change(m, key, byte) == CAIRN_OK) {
+		if ((key % 3 ? change(m, key, byte)
+			     : change_by_request(m, key, byte)) == CAIRN_OK) {
 			e[key].byte = byte;
 			e[key].attempted = false;
 		} else {

@@ -346,7 +346,7 @@ START_TEST(compactions_that_go_on_meanwhile_do_not_matter)
 	ck_ok(mvcc_forget(f.m, mvcc_current(f.m)));
 	atomic_store(&stop, false);
 	ck_assert_int_eq(pthread_create(&thread, NULL, forget_on, NULL), 0);
-	for (int i = 0; i < 100; i++) {
+	for (int i = 0; i < 30; i++) {
 		struct mvcc_hash h = hash_at(0);
 
 		ck_assert_int_ge(h.rev, h.compact_rev);

@@ -593,7 +593,7 @@ static bool clash(const struct leaf *a, const struct leaf *b)
 START_TEST(overlaps_are_those_that_looking_at_all_pairs_finds)
 {
 	struct tree *t = malloc(sizeof(*t));
-	size_t refused = 0, rounds = 20000;
+	size_t refused = 0, rounds = 5000;
 
 	ck_assert_ptr_nonnull(t);
 	for (size_t round = 0; round < rounds; round++) {
@@ -1019,7 +1019,7 @@ END_TEST
  * that is given to everybody afterwards. */
 START_TEST(the_view_of_a_transaction_is_what_it_leaves_behind)
 {
-	for (int round = 0; round < 2000; round++) {
+	for (int round = 0; round < 600; round++) {
 		struct mvcc_request ops[8], last;
 		struct mvcc_answer in, after;
 		size_t n = 0;
