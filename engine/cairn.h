@@ -415,9 +415,34 @@ int cairn_batch_delete_range(struct cairn_batch *b, struct cairn_slice start,
 int cairn_batch_merge(struct cairn_batch *b, struct cairn_slice key,
 		      struct cairn_slice operand);
 int cairn_batch_single_delete(struct cairn_batch *b, struct cairn_slice key);
+/*
+ * Bytes of the caller's own, for those who read the WAL (cairn_wal_visit(),
+ * RocksDB's tools): part of the record, no change, takes no sequence number.
+ */
+int cairn_batch_log_data(struct cairn_batch *b, struct cairn_slice blob);
 /* Number of changes, and bytes as they stand in the WAL. */
 uint32_t cairn_batch_count(const struct cairn_batch *b);
 size_t cairn_batch_bytes(const struct cairn_batch *b);
+
+/*
+ * Savepoints are a stack. set puts the batch as it is on it; rollback brings
+ * the last one back and takes it off, as if what was added since had never
+ * been; pop takes it off and changes nothing. Both are CAIRN_NOT_FOUND when
+ * there is none. set is CAIRN_ENOMEM without memory; so is rollback, which then
+ * did nothing, and only while iterators over the batch or values read from it
+ * are held. cairn_batch_clear() takes off all, cairn_write() none.
+ */
+int cairn_batch_set_savepoint(struct cairn_batch *b);
+int cairn_batch_rollback(struct cairn_batch *b);
+int cairn_batch_pop_savepoint(struct cairn_batch *b);
+
+/*
+ * A batch that can be read, too, as if it were committed already: see
+ * cairn_batch_get() and cairn_batch_iter_new(). Everything else is as above;
+ * what is added takes some 40 bytes more memory, and the batch at most 4 GiB
+ * (CAIRN_EINVAL).
+ */
+struct cairn_batch *cairn_batch_new_indexed(void);
 
 /*
  * Commit. When this returns CAIRN_OK the changes are visible to every later
@@ -584,6 +609,32 @@ struct cairn_slice cairn_iter_value(const struct cairn_iter *it);
  */
 int cairn_iter_pin_value(struct cairn_iter *it, struct cairn_pinned *out);
 int cairn_iter_status(const struct cairn_iter *it);
+
+/*
+ * As cairn_get(), of db as it would be with the changes of b, an indexed batch
+ * (CAIRN_EINVAL for another), on top of it: on top of the snapshot when o has
+ * one, whatever was committed since. Merge operands of both are put together,
+ * ranges deleted in b hide keys of db and earlier ones of b. What is returned
+ * stays valid however b changes, and when it is freed.
+ */
+int cairn_batch_get(struct cairn_db *db, const struct cairn_read_options *o,
+		    const struct cairn_batch *b, struct cairn_slice key,
+		    struct cairn_pinned *out);
+
+/*
+ * As cairn_iter_new(), with b on top. The iterator sees b as it is now and not
+ * what is done to it later: b may be changed, rolled back, cleared, committed
+ * and freed under it. Both belong to one thread at a time, together.
+ *
+ * To see b as it is by then, refresh: db stays as it was seen, and the iterator
+ * stands nowhere. CAIRN_EINVAL when it was not made by cairn_batch_iter_new().
+ * After another failure it is as it was.
+ */
+int cairn_batch_iter_new(struct cairn_db *db,
+			 const struct cairn_read_options *o,
+			 const struct cairn_batch *b, struct cairn_iter **out);
+int cairn_batch_iter_refresh(struct cairn_iter *it,
+			     const struct cairn_batch *b);
 
 /* ---------------------------------------------------------------- upkeep */
 

@@ -37,6 +37,8 @@ libengine_la_SOURCES = \
 	engine/env/pool.h \
 	engine/kv/batch.c \
 	engine/kv/batch.h \
+	engine/kv/batch_index.c \
+	engine/kv/batch_index.h \
 	engine/kv/ikey.h \
 	engine/kv/iter.h \
 	engine/kv/kind.c \

@@ -56,6 +56,7 @@ unit_tests = \
 	tests/engine/env/test_env_posix \
 	tests/engine/env/test_pool \
 	tests/engine/kv/test_batch \
+	tests/engine/kv/test_batch_index \
 	tests/engine/kv/test_ikey \
 	tests/engine/kv/test_kind \
 	tests/engine/kv/test_merge_builtin \
@@ -200,6 +201,8 @@ tests_engine_env_test_pool_CFLAGS = $(unit_cflags)
 tests_engine_env_test_pool_LDADD = $(unit_ldadd)
 tests_engine_kv_test_batch_CFLAGS = $(unit_cflags)
 tests_engine_kv_test_batch_LDADD = $(unit_ldadd)
+tests_engine_kv_test_batch_index_CFLAGS = $(unit_cflags)
+tests_engine_kv_test_batch_index_LDADD = $(unit_ldadd)
 tests_engine_kv_test_ikey_CFLAGS = $(unit_cflags)
 tests_engine_kv_test_ikey_LDADD = $(unit_ldadd)
 tests_engine_kv_test_kind_CFLAGS = $(unit_cflags)

@@ -68,6 +68,33 @@ static int out_of_order(void)
 			 "iterator: keys of a table out of order");
 }
 
+/* Whether a version counts for this reader. */
+static bool is_seen(const struct cairn_iter *it, const struct ikey *k)
+{
+	uint64_t seqno = ikey_seqno(k);
+
+	return seqno <= it->seqno || (it->has_batch && seqno >= BATCH_SEQNO);
+}
+
+/*
+ * Go forward to *target, which is behind where the input stands and borrows
+ * from key_copy: by steps at first, then by a seek.
+ */
+static int approach(struct cairn_iter *it, const struct ikey *target,
+		    unsigned *steps)
+{
+	if (++*steps <= STEPS_MAX) {
+		iter_next(it->in);
+		return CAIRN_OK;
+	}
+	*steps = 0;
+	iter_seek_ge(it->in, target);
+	/* A table with its keys in disorder must not send us in circles. */
+	if (it->in->valid && ikey_cmp(&it->in->key, target) < 0)
+		return out_of_order();
+	return CAIRN_OK;
+}
+
 /* -------------------------------------------------------- merge operands */
 
 static int take_operand(struct cairn_iter *it)
@@ -89,6 +116,27 @@ static int apply_operands(struct cairn_iter *it,
 }
 
 /*
+ * The input stood on an operand of the key in key_copy and goes on to what is
+ * below it. Only between those of a batch and those of the store there may be
+ * versions that are not seen.
+ */
+static int next_operand(struct cairn_iter *it)
+{
+	unsigned steps = 0;
+	struct ikey target;
+	int err = CAIRN_OK;
+
+	iter_next(it->in);
+	while (it->has_batch && !err && it->in->valid &&
+	       !is_seen(it, &it->in->key) &&
+	       slice_eq(it->in->key.user_key, buf_slice(&it->key_copy))) {
+		target = ikey_seek(buf_slice(&it->key_copy), it->seqno);
+		err = approach(it, &target, &steps);
+	}
+	return err;
+}
+
+/*
  * The input stands on the newest visible version of a key, an operand. Take it
  * and those below, and apply them to the value that they end on; merged_copy
  * and key_copy are the entry then. The input stays within the versions of the
@@ -105,7 +153,9 @@ static int merge_forward(struct cairn_iter *it)
 		err = take_operand(it);
 		if (err)
 			break;
-		iter_next(it->in);
+		err = next_operand(it);
+		if (err)
+			break;
 		if (!it->in->valid && it->in->status)
 			return it->in->status;
 		if (!it->in->valid ||
@@ -250,7 +300,7 @@ static bool settle_forward(struct cairn_iter *it, bool skip)
 		}
 		if (it->prefix_mode && !has_prefix(it, k->user_key))
 			return end(it, CAIRN_OK);
-		if (ikey_seqno(k) > it->seqno) {
+		if (!is_seen(it, k)) {
 			err = pass_unseen(it, &steps);
 			if (err)
 				return end(it, err);
@@ -306,16 +356,30 @@ static int take_version(struct cairn_iter *it, struct newest *n)
 	return take_operand(it);
 }
 
-/* The key in key_copy has a visible version: find the newest one directly. */
+/* Whether the input stands on a version of the key in key_copy. */
+static bool on_key(const struct cairn_iter *it)
+{
+	return it->in->valid &&
+	       slice_eq(it->in->key.user_key, buf_slice(&it->key_copy));
+}
+
+/* The key in key_copy has a visible version, or with a batch may have one: find
+ * the newest one directly. */
 static int seek_newest(struct cairn_iter *it, struct newest *n)
 {
 	struct cairn_slice user_key = buf_slice(&it->key_copy);
-	struct ikey target = ikey_seek(user_key, it->seqno);
+	struct ikey target = ikey_seek(user_key, it->top);
 
 	iter_seek_ge(it->in, &target);
+	if (on_key(it) && !is_seen(it, &it->in->key)) {
+		target = ikey_seek(user_key, it->seqno);
+		iter_seek_ge(it->in, &target);
+	}
 	if (!it->in->valid && it->in->status)
 		return it->in->status;
-	if (!it->in->valid || !slice_eq(it->in->key.user_key, user_key))
+	if (!on_key(it) && it->has_batch && !n->found)
+		return CAIRN_OK;
+	if (!on_key(it) || !is_seen(it, &it->in->key))
 		return out_of_order();
 	if (ikey_kind(&it->in->key) == KIND_MERGE) {
 		/* From there on as forward: the newest operand comes first. */
@@ -348,10 +412,13 @@ static int collect_backward(struct cairn_iter *it, struct newest *n)
 
 	*n = (struct newest){ 0 };
 	for (unsigned steps = 0; !err; steps++) {
-		bool visible = ikey_seqno(&it->in->key) <= it->seqno;
+		bool visible = is_seen(it, &it->in->key);
 
 		if (steps == STEPS_MAX) {
-			err = visible ? seek_newest(it, n) : CAIRN_OK;
+			/* What follows one that is not seen is not seen either,
+			 * but for a batch. */
+			if (visible || it->has_batch)
+				err = seek_newest(it, n);
 			return err ? err : seek_before(it);
 		}
 		if (visible) {
@@ -419,7 +486,7 @@ static bool at_or_above_floor(const struct cairn_iter *it,
 
 static bool seek_forward(struct cairn_iter *it, struct cairn_slice key)
 {
-	struct ikey target = ikey_seek(key, it->seqno);
+	struct ikey target = ikey_seek(key, it->top);
 	bool from_here = at_or_above_floor(it, key);
 	int err;
 
@@ -505,7 +572,7 @@ bool cairn_iter_seek_prefix_ge(struct cairn_iter *it, struct cairn_slice key)
 		key = it->bounds.lower;
 	if (at_or_above_upper(it, key) || !has_prefix(it, key))
 		return end(it, CAIRN_OK);
-	target = ikey_seek(key, it->seqno);
+	target = ikey_seek(key, it->top);
 	iter_seek_prefix_ge(it->in, &target, buf_slice(&it->prefix));
 	return settle_forward(it, false);
 }
@@ -637,8 +704,9 @@ static bool may_hide(const struct read_state *s)
 	return version_may_have_range_dels(s->version);
 }
 
-/* The sources of the read state, newest first; children has room for all. */
-static int open_children(const struct cairn_iter *it, bool hides,
+/* The sources, newest first; children has room for all. */
+static int open_children(const struct cairn_iter *it,
+			 const struct batch_view *batch, bool hides,
 			 struct iter **children, size_t *n)
 {
 	const struct read_state *s = it->state;
@@ -652,6 +720,11 @@ static int open_children(const struct cairn_iter *it, bool hides,
 	};
 	int err = CAIRN_OK;
 
+	if (batch->count) {
+		err = batch_view_iter(batch, &children[*n]);
+		if (!err)
+			++*n;
+	}
 	for (size_t i = 0; i < s->n_mems && !err; i++) {
 		if (memtable_empty(s->mems[i]))
 			continue;
@@ -666,22 +739,24 @@ static int open_children(const struct cairn_iter *it, bool hides,
 	return err;
 }
 
-static int open_input(struct cairn_iter *it)
+/* batch: what it->batch is, or is to be. *out is made anew. */
+static int open_input(const struct cairn_iter *it,
+		      const struct batch_view *batch, struct iter **out)
 {
-	size_t max = it->state->n_mems + it->state->version->n_sublevels +
+	size_t max = 1 + it->state->n_mems + it->state->version->n_sublevels +
 		     CAIRN_LEVELS;
 	struct iter **children = malloc(max * sizeof(struct iter *));
-	bool hides = may_hide(it->state);
+	bool hides = batch->dels || may_hide(it->state);
 	size_t n = 0;
 	int err;
 
 	if (!children)
 		return error_nomem();
-	err = open_children(it, hides, children, &n);
+	err = open_children(it, batch, hides, children, &n);
 	if (!err) {
 		err = hides ? merging_iter_new_hiding(children, n, it->seqno,
-						      &it->in)
-			    : merging_iter_new(children, n, &it->in);
+						      out)
+			    : merging_iter_new(children, n, out);
 		n = 0; /* taken over, whatever the result */
 	}
 	while (n)
@@ -695,6 +770,7 @@ static void release(struct cairn_iter *it)
 	iter_close(it->in);
 	if (it->state)
 		read_state_unref(it->state);
+	batch_view_fini(&it->batch);
 	buf_fini(&it->key_copy);
 	buf_fini(&it->value_copy);
 	buf_fini(&it->prefix);
@@ -715,7 +791,7 @@ static void take_options(struct cairn_iter *it,
 static int open_iter(struct cairn_iter *it, struct cairn_iter **out)
 {
 	struct cairn_db *db = it->db;
-	int err = open_input(it);
+	int err = open_input(it, &it->batch, &it->in);
 
 	if (err) {
 		release(it);
@@ -731,14 +807,22 @@ static int open_iter(struct cairn_iter *it, struct cairn_iter **out)
 	return CAIRN_OK;
 }
 
-int cairn_iter_new(struct cairn_db *db, const struct cairn_read_options *o,
-		   struct cairn_iter **out)
+/* b may be NULL. */
+static int iter_new(struct cairn_db *db, const struct cairn_read_options *o,
+		    const struct cairn_batch *b, struct cairn_iter **out)
 {
 	const struct cairn_read_options defaults = { 0 };
 	struct cairn_iter *it = calloc(1, sizeof(*it));
+	int err = CAIRN_OK;
 
 	if (!it)
 		return error_nomem();
+	if (b)
+		err = batch_view_init(&it->batch, b);
+	if (err) {
+		free(it);
+		return err;
+	}
 	if (!o)
 		o = &defaults;
 	it->db = db;
@@ -748,7 +832,49 @@ int cairn_iter_new(struct cairn_db *db, const struct cairn_read_options *o,
 	it->seqno = o->snapshot ? o->snapshot->seqno
 				: atomic_load_explicit(&db->visible,
 						       memory_order_acquire);
+	it->top = b ? SEQNO_MAX : it->seqno;
+	it->has_batch = b;
 	return open_iter(it, out);
+}
+
+int cairn_iter_new(struct cairn_db *db, const struct cairn_read_options *o,
+		   struct cairn_iter **out)
+{
+	return iter_new(db, o, NULL, out);
+}
+
+int cairn_batch_iter_new(struct cairn_db *db,
+			 const struct cairn_read_options *o,
+			 const struct cairn_batch *b, struct cairn_iter **out)
+{
+	return iter_new(db, o, b, out);
+}
+
+int cairn_batch_iter_refresh(struct cairn_iter *it, const struct cairn_batch *b)
+{
+	struct batch_view batch;
+	struct iter *in;
+	int err;
+
+	if (!it->has_batch)
+		return error_set(CAIRN_EINVAL,
+				 "iterator: made without a batch");
+	err = batch_view_init(&batch, b);
+	if (err)
+		return err;
+	err = open_input(it, &batch, &in);
+	if (err) {
+		batch_view_fini(&batch);
+		return err;
+	}
+	iter_close(it->in);
+	batch_view_fini(&it->batch);
+	it->in = in;
+	it->batch = batch;
+	it->prefix_mode = false;
+	it->floor_known = false;
+	(void)end(it, CAIRN_OK);
+	return CAIRN_OK;
 }
 
 int cairn_iter_clone(const struct cairn_iter *from,
@@ -768,6 +894,9 @@ int cairn_iter_clone(const struct cairn_iter *from,
 	it->db = from->db;
 	it->state = read_state_ref(from->state);
 	it->seqno = from->seqno;
+	it->top = from->top;
+	it->has_batch = from->has_batch;
+	batch_view_copy(&it->batch, &from->batch);
 	if (o) {
 		take_options(it, o);
 	} else {

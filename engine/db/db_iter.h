@@ -10,6 +10,8 @@
  * is known; key and value are copies then. So they are of a key that merge
  * operands were applied to: then the input has gone past the operands, to the
  * value below them or further.
+ *
+ * A batch that is to be committed is one source more, the newest.
  */
 #ifndef CAIRN_DB_DB_ITER_H
 #define CAIRN_DB_DB_ITER_H
@@ -17,6 +19,7 @@
 #include "engine/base/buf.h"
 #include "engine/base/list.h"
 #include "engine/db/read_state.h"
+#include "engine/kv/batch_index.h"
 #include "engine/kv/iter.h"
 #include "engine/kv/merge.h"
 #include "engine/version/level_iter.h"
@@ -30,6 +33,14 @@ struct cairn_iter {
 	struct read_state *state;
 	struct iter *in;
 	uint64_t seqno;
+	/*
+	 * A batch on top of the state, whose entries have numbers from
+	 * BATCH_SEQNO on and are all seen, too; what lies between these and
+	 * seqno is not. Searches begin at top, the highest number that may be.
+	 */
+	struct batch_view batch;
+	bool has_batch;
+	uint64_t top; /* seqno without a batch */
 	bool fill_cache;
 	const struct cairn_table_filter *filter; /* NULL: none */
 	struct level_bounds bounds; /* the input looks at them, too */

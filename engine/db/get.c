@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Point reads: memtables, then level 0 by sublevel, then the levels below, each
- * newer than the next; the first version found is the answer. */
+/* Point reads: a batch to be committed, memtables, then level 0 by sublevel,
+ * then the levels below, each newer than the next; the first version found is
+ * the answer. */
 #include <stdlib.h>
 #include <time.h>
 
 #include "engine/base/error.h"
 #include "engine/db/get_impl.h"
 #include "engine/db/read_only.h"
+#include "engine/kv/batch_index.h"
 #include "engine/kv/kind.h"
 #include "engine/version/filename.h"
 
@@ -41,8 +43,7 @@ static int refuse(const struct get *g, const struct file_meta *f, uint8_t kind)
 
 /* ------------------------------------------------------- merge operands */
 
-/* Keep an operand; what is older than it comes next. */
-static int take_operand(struct get *g, uint64_t trailer,
+static int keep_operand(struct get *g, uint64_t trailer,
 			struct cairn_slice operand)
 {
 	if (!g->db->opts.merge)
@@ -52,13 +53,20 @@ static int take_operand(struct get *g, uint64_t trailer,
 		if (!g->operands)
 			return error_nomem();
 	}
+	return merge_operands_add(g->operands, operand, trailer);
+}
+
+/* Keep an operand of the store; what is older than it comes next. */
+static int take_operand(struct get *g, uint64_t trailer,
+			struct cairn_slice operand)
+{
 	/* The search goes on below it; a block in disorder must not turn it. */
 	if (trailer >> 8 > g->seqno)
 		return error_set(CAIRN_ECORRUPT,
 				 "versions of a key out of order");
 	if (trailer >> 8 > 0)
 		g->seqno = (trailer >> 8) - 1;
-	return merge_operands_add(g->operands, operand, trailer);
+	return keep_operand(g, trailer, operand);
 }
 
 void get_fini(struct get *g)
@@ -312,8 +320,66 @@ static bool is_sample(void)
 	return n++ % SAMPLE_PERIOD == 0;
 }
 
-int cairn_get(struct cairn_db *db, const struct cairn_read_options *o,
-	      struct cairn_slice key, struct cairn_pinned *out)
+/* ----------------------------------------------------- of a batch on top */
+
+static void release_block(void *k)
+{
+	batch_block_unref(k);
+}
+
+/* What the newest version of the key that is not taken yet says, *v; *found as
+ * above. */
+static int get_version(struct get *g, const struct cairn_batch *b,
+		       const struct batch_version *v, bool *found,
+		       struct cairn_pinned *out)
+{
+	uint8_t kind = (uint8_t)v->trailer;
+
+	*found = true;
+	switch (kind) {
+	case KIND_PUT:
+		if (g->operands)
+			return merge(g, &v->value, out);
+		*out = (struct cairn_pinned){ .value = v->value,
+					      .release = release_block,
+					      .owner = batch_share(b) };
+		return CAIRN_OK;
+	case KIND_DELETE:
+	case KIND_SINGLE_DELETE:
+		return g->operands ? merge(g, NULL, out) : CAIRN_NOT_FOUND;
+	case KIND_MERGE:
+		*found = false;
+		return keep_operand(g, v->trailer, v->value);
+	default:
+		return kind_refuse(kind, "batch");
+	}
+}
+
+/* As the functions called get_from_x. */
+static int get_from_batch(struct get *g, const struct cairn_batch *b,
+			  bool *found, struct cairn_pinned *out)
+{
+	uint64_t cover = batch_cover(b, g->key);
+	struct batch_version v;
+	int err = CAIRN_OK;
+
+	batch_find(b, g->key, &v);
+	while (v.node && v.trailer >> 8 > cover) {
+		err = get_version(g, b, &v, found, out);
+		if (err || *found)
+			return err;
+		batch_find_older(b, &v);
+	}
+	if (!cover)
+		return CAIRN_OK;
+	*found = true;
+	return g->operands ? merge(g, NULL, out) : CAIRN_NOT_FOUND;
+}
+
+/* b may be NULL. */
+static int get(struct cairn_db *db, const struct cairn_read_options *o,
+	       const struct cairn_batch *b, struct cairn_slice key,
+	       struct cairn_pinned *out)
 {
 	const struct cairn_snapshot *snapshot = o ? o->snapshot : NULL;
 	struct get g = {
@@ -324,15 +390,34 @@ int cairn_get(struct cairn_db *db, const struct cairn_read_options *o,
 	uint64_t start = is_sample() ? now_ns() : 0;
 	/* The state first, then the seqno: see read_state.h. */
 	struct read_state *s = read_state_acquire(db->read_states);
-	int err;
+	bool found = false;
+	int err = CAIRN_OK;
 
 	g.seqno = snapshot ? snapshot->seqno
 			   : atomic_load_explicit(&db->visible,
 						  memory_order_acquire);
-	err = get_from_state(&g, s, out);
+	if (b)
+		err = get_from_batch(&g, b, &found, out);
+	if (!err && !found)
+		err = get_from_state(&g, s, out);
 	read_state_release(db->read_states, s);
 	get_fini(&g);
 	if (start)
 		hist_add(&db->get_ns, now_ns() - start);
 	return err < 0 ? read_only_blame(db, err) : err;
+}
+
+int cairn_get(struct cairn_db *db, const struct cairn_read_options *o,
+	      struct cairn_slice key, struct cairn_pinned *out)
+{
+	return get(db, o, NULL, key, out);
+}
+
+int cairn_batch_get(struct cairn_db *db, const struct cairn_read_options *o,
+		    const struct cairn_batch *b, struct cairn_slice key,
+		    struct cairn_pinned *out)
+{
+	if (!b->indexed)
+		return batch_refuse_unindexed();
+	return get(db, o, b, key, out);
 }

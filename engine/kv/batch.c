@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "engine/base/error.h"
+#include "engine/kv/batch_index.h"
 
 /*
  * Tags of operations (RocksDB's enum ValueType) besides those that are also
@@ -29,6 +30,95 @@ enum batch_tag {
 	TAG_FAMILY_ENTITY = 0x17,
 };
 
+/* ------------------------------------------------------------------ blocks */
+
+#define BLOCK_MIN 64
+
+struct batch_block *batch_block_ref(struct batch_block *k)
+{
+	uint32_t was =
+		atomic_fetch_add_explicit(&k->refs, 1, memory_order_relaxed);
+
+	assert(was > 0 && was < UINT32_MAX);
+	(void)was;
+	return k;
+}
+
+void batch_block_unref(struct batch_block *k)
+{
+	uint32_t was;
+
+	if (!k)
+		return;
+	/* Release pairs with the acquire of whoever drops the last one, and of
+	 * block_shared(). */
+	was = atomic_fetch_sub_explicit(&k->refs, 1, memory_order_acq_rel);
+	assert(was > 0);
+	if (was == 1)
+		free(k);
+}
+
+static bool block_shared(const struct batch_block *k)
+{
+	return k && atomic_load_explicit(&k->refs, memory_order_acquire) > 1;
+}
+
+struct batch_block *batch_share(const struct cairn_batch *b)
+{
+	return b->block ? batch_block_ref(b->block) : NULL;
+}
+
+/* A block of cap bytes that begins with those of from. */
+static struct batch_block *block_new(struct cairn_slice from, size_t cap)
+{
+	struct batch_block *k = malloc(sizeof(*k) + cap);
+
+	if (!k) {
+		error_nomem();
+		return NULL;
+	}
+	atomic_init(&k->refs, 1);
+	memcpy(k->data, from.data, from.len);
+	return k;
+}
+
+static void set_block(struct cairn_batch *b, struct batch_block *k, size_t cap)
+{
+	b->block = k;
+	b->bytes.data = k ? k->data : b->header;
+	b->bytes.cap = k ? cap : sizeof(b->header);
+	if (b->index)
+		batch_index_moved(b->index, b->bytes.data);
+}
+
+/* Make room for more bytes behind the present ones. */
+static int reserve(struct cairn_batch *b, size_t more)
+{
+	size_t cap = b->bytes.cap < BLOCK_MIN ? BLOCK_MIN : b->bytes.cap;
+	struct batch_block *k;
+
+	if (more <= b->bytes.cap - b->bytes.len)
+		return CAIRN_OK;
+	if (more > SIZE_MAX / 4 - b->bytes.len)
+		return error_nomem();
+	while (cap < b->bytes.len + more)
+		cap += cap / 2;
+	if (b->block && !block_shared(b->block)) {
+		k = realloc(b->block, sizeof(*k) + cap);
+		if (!k)
+			return error_nomem();
+	} else {
+		k = block_new(buf_slice(&b->bytes), cap);
+		if (!k)
+			return CAIRN_ENOMEM;
+		batch_block_unref(b->block);
+	}
+	set_block(b, k, cap);
+	return CAIRN_OK;
+}
+
+/* -------------------------------------------------------------- the object */
+
 struct cairn_batch *cairn_batch_new(void)
 {
 	struct cairn_batch *b = calloc(1, sizeof(*b));
@@ -37,30 +127,58 @@ struct cairn_batch *cairn_batch_new(void)
 		error_nomem();
 		return NULL;
 	}
-	if (buf_reserve(&b->bytes, BATCH_HEADER_LEN)) {
-		free(b);
-		return NULL;
-	}
 	cairn_batch_clear(b);
 	return b;
+}
+
+struct cairn_batch *cairn_batch_new_indexed(void)
+{
+	struct cairn_batch *b = cairn_batch_new();
+
+	if (b)
+		b->indexed = true;
+	return b;
+}
+
+/* The index leaves the batch; those who look at it keep what they look at. */
+static void drop_index(struct cairn_batch *b)
+{
+	if (!b->index)
+		return;
+	batch_index_detach(b->index, &b->block);
+	b->index = NULL;
 }
 
 void cairn_batch_free(struct cairn_batch *b)
 {
 	if (!b)
 		return;
-	buf_fini(&b->bytes);
+	drop_index(b);
+	batch_block_unref(b->block);
+	free(b->saves);
 	free(b);
 }
 
 void cairn_batch_clear(struct cairn_batch *b)
 {
-	assert(b->bytes.cap >= BATCH_HEADER_LEN);
+	if (b->index && batch_index_shared(b->index))
+		drop_index(b);
+	else if (b->index)
+		batch_index_clear(b->index);
+	if (block_shared(b->block)) {
+		batch_block_unref(b->block);
+		b->block = NULL;
+	}
+	if (!b->block)
+		set_block(b, NULL, 0);
 	memset(b->bytes.data, 0, BATCH_HEADER_LEN);
 	b->bytes.len = BATCH_HEADER_LEN;
 	b->count = 0;
 	b->has_merge = false;
+	b->n_saves = 0;
 }
+
+/* ----------------------------------------------------------------- changes */
 
 static uint8_t *put_lp(uint8_t *p, struct cairn_slice s)
 {
@@ -70,36 +188,73 @@ static uint8_t *put_lp(uint8_t *p, struct cairn_slice s)
 	return p + s.len;
 }
 
+static int check_key(struct cairn_slice key)
+{
+	if (key.len <= CAIRN_KEY_MAX)
+		return CAIRN_OK;
+	return error_set(CAIRN_EINVAL, "key of %zu bytes is longer than %u",
+			 key.len, CAIRN_KEY_MAX);
+}
+
+static int check_value(struct cairn_slice value)
+{
+	if (value.len <= CAIRN_VALUE_MAX)
+		return CAIRN_OK;
+	return error_set(CAIRN_EINVAL, "value of %zu bytes is longer than %u",
+			 value.len, CAIRN_VALUE_MAX);
+}
+
+/* Room in bytes and index for one more operation. */
+static int make_room(struct cairn_batch *b, size_t payload)
+{
+	size_t more = 1 + 2 * VARINT32_MAX_LEN + payload;
+	int err;
+
+	/* The index counts bytes in 32 bits. */
+	if (b->indexed &&
+	    (b->bytes.len > UINT32_MAX || more > UINT32_MAX - b->bytes.len))
+		return error_set(CAIRN_EINVAL,
+				 "indexed batch of %zu bytes has no room for "
+				 "%zu more",
+				 b->bytes.len, payload);
+	err = reserve(b, more);
+	if (!err && b->indexed && !b->index)
+		err = batch_index_new(b->bytes.data, &b->index);
+	if (!err && b->index)
+		err = batch_index_reserve(b->index);
+	return err;
+}
+
 /* Everything that can fail comes before the first byte is changed. */
 static int batch_add(struct cairn_batch *b, uint8_t tag, struct cairn_slice key,
 		     const struct cairn_slice *value)
 {
-	size_t value_len = value ? value->len : 0;
+	struct batch_op op = { .kind = tag };
 	uint8_t *p;
-	int err;
+	int err = check_key(key);
 
-	if (key.len > CAIRN_KEY_MAX)
-		return error_set(CAIRN_EINVAL,
-				 "key of %zu bytes is longer than %u", key.len,
-				 CAIRN_KEY_MAX);
-	if (value_len > CAIRN_VALUE_MAX)
-		return error_set(CAIRN_EINVAL,
-				 "value of %zu bytes is longer than %u",
-				 value_len, CAIRN_VALUE_MAX);
+	if (!err && value)
+		err = check_value(*value);
+	if (err)
+		return err;
 	if (b->count == UINT32_MAX)
 		return error_set(CAIRN_EINVAL,
 				 "batch holds %" PRIu32 " changes already",
 				 b->count);
-	err = buf_reserve(&b->bytes, 1 + VARINT32_MAX_LEN + key.len +
-					     VARINT32_MAX_LEN + value_len);
+	err = make_room(b, key.len + (value ? value->len : 0));
 	if (err)
 		return err;
 
 	p = b->bytes.data + b->bytes.len;
 	*p++ = tag;
 	p = put_lp(p, key);
-	if (value)
+	op.key = slice_of(p - key.len, key.len);
+	if (value) {
 		p = put_lp(p, *value);
+		op.value = slice_of(p - value->len, value->len);
+	}
+	if (b->index)
+		batch_index_add(b->index, &op, b->count);
 	b->bytes.len = (size_t)(p - b->bytes.data);
 	b->count++;
 	put_le32(b->bytes.data + 8, b->count);
@@ -121,11 +276,12 @@ int batch_check_range(struct cairn_slice start, struct cairn_slice end)
 {
 	const struct cairn_slice ends[2] = { start, end };
 
-	for (int i = 0; i < 2; i++)
-		if (ends[i].len > CAIRN_KEY_MAX)
-			return error_set(CAIRN_EINVAL,
-					 "key of %zu bytes is longer than %u",
-					 ends[i].len, CAIRN_KEY_MAX);
+	for (int i = 0; i < 2; i++) {
+		int err = check_key(ends[i]);
+
+		if (err)
+			return err;
+	}
 	if (slice_cmp(start, end) > 0)
 		return error_set(CAIRN_EINVAL,
 				 "range to delete ends before it begins: give "
@@ -158,6 +314,114 @@ int cairn_batch_single_delete(struct cairn_batch *b, struct cairn_slice key)
 {
 	return batch_add(b, KIND_SINGLE_DELETE, key, NULL);
 }
+
+int cairn_batch_log_data(struct cairn_batch *b, struct cairn_slice blob)
+{
+	uint8_t *p;
+	int err = check_value(blob);
+
+	if (!err)
+		err = reserve(b, 1 + VARINT32_MAX_LEN + blob.len);
+	if (err)
+		return err;
+	p = b->bytes.data + b->bytes.len;
+	*p++ = KIND_LOG_DATA;
+	p = put_lp(p, blob);
+	b->bytes.len = (size_t)(p - b->bytes.data);
+	return CAIRN_OK;
+}
+
+/* -------------------------------------------------------------- savepoints */
+
+int cairn_batch_set_savepoint(struct cairn_batch *b)
+{
+	if (b->n_saves == b->saves_cap) {
+		size_t cap = b->saves_cap ? 2 * b->saves_cap : 4;
+		struct batch_savepoint *p;
+
+		if (cap > SIZE_MAX / sizeof(*p))
+			return error_nomem();
+		p = realloc(b->saves, cap * sizeof(*p));
+		if (!p)
+			return error_nomem();
+		b->saves = p;
+		b->saves_cap = cap;
+	}
+	b->saves[b->n_saves++] = (struct batch_savepoint){
+		.len = b->bytes.len,
+		.count = b->count,
+		.has_merge = b->has_merge,
+	};
+	return CAIRN_OK;
+}
+
+int cairn_batch_pop_savepoint(struct cairn_batch *b)
+{
+	if (!b->n_saves)
+		return CAIRN_NOT_FOUND;
+	b->n_saves--;
+	return CAIRN_OK;
+}
+
+/*
+ * Where others hold the block, or look at the index, these stay as they are and
+ * the batch gets new ones, of its first len bytes. That can fail, and comes
+ * first.
+ */
+static int go_apart(struct cairn_batch *b, size_t len)
+{
+	bool apart = b->index && batch_index_shared(b->index);
+	struct cairn_slice kept = slice_of(b->bytes.data, len);
+	size_t cap = len < BLOCK_MIN ? BLOCK_MIN : len;
+	struct batch_index *index = NULL;
+	struct batch_block *k;
+	int err;
+
+	if (!block_shared(b->block) && !apart)
+		return CAIRN_OK;
+	k = block_new(kept, cap);
+	if (!k)
+		return CAIRN_ENOMEM;
+	if (apart) {
+		err = batch_index_build(slice_of(k->data, len), &index);
+		if (err) {
+			batch_block_unref(k);
+			return err;
+		}
+		drop_index(b);
+		b->index = index;
+	}
+	batch_block_unref(b->block);
+	set_block(b, k, cap);
+	return CAIRN_OK;
+}
+
+int cairn_batch_rollback(struct cairn_batch *b)
+{
+	struct batch_savepoint s;
+	struct batch_index *index = b->index;
+	int err;
+
+	if (!b->n_saves)
+		return CAIRN_NOT_FOUND;
+	s = b->saves[b->n_saves - 1];
+	if (s.len < b->bytes.len) {
+		err = go_apart(b, s.len);
+		if (err)
+			return err;
+		/* A new index has no more than it should. */
+		if (index && b->index == index)
+			batch_index_truncate(index, s.count);
+	}
+	b->n_saves--;
+	b->bytes.len = s.len;
+	b->count = s.count;
+	b->has_merge = s.has_merge;
+	put_le32(b->bytes.data + 8, b->count);
+	return CAIRN_OK;
+}
+
+/* ------------------------------------------------------------- what it has */
 
 uint32_t cairn_batch_count(const struct cairn_batch *b)
 {

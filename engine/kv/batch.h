@@ -6,21 +6,53 @@
  *   { tag, body }*
  *
  * The public struct cairn_batch holds exactly these bytes, so committing copies
- * nothing but the sequence number.
+ * nothing but the sequence number. They are in a block that others may hold as
+ * well, to read what was in it when they took it: pinned values, iterators, a
+ * memtable made of the batch. So bytes are only ever added to a block that is
+ * shared; who takes some back goes on in another one.
  */
 #ifndef CAIRN_KV_BATCH_H
 #define CAIRN_KV_BATCH_H
+
+#include <stdatomic.h>
 
 #include "engine/base/buf.h"
 #include "engine/kv/ikey.h"
 
 #define BATCH_HEADER_LEN 12
 
-struct cairn_batch {
-	struct buf bytes; /* header included, from creation on */
-	uint32_t count;   /* as in the header */
-	bool has_merge;   /* needs a merge operator */
+struct batch_index; /* batch_index.h */
+
+struct batch_block {
+	_Atomic uint32_t refs;
+	uint8_t data[];
 };
+
+/* The batch as it was. */
+struct batch_savepoint {
+	size_t len;
+	uint32_t count;
+	bool has_merge;
+};
+
+struct cairn_batch {
+	/* Header included, from creation on. Its memory is that of block. */
+	struct buf bytes;
+	struct batch_block *block; /* NULL: bytes is header, and nothing more */
+	uint8_t header[BATCH_HEADER_LEN];
+	uint32_t count; /* as in the header */
+	bool has_merge; /* needs a merge operator */
+	bool indexed;
+	struct batch_index *index; /* NULL: nothing is indexed yet */
+	struct batch_savepoint *saves;
+	size_t n_saves;
+	size_t saves_cap;
+};
+
+/* The block with a reference for the caller; NULL when the batch is empty. */
+struct batch_block *batch_share(const struct cairn_batch *b);
+struct batch_block *batch_block_ref(struct batch_block *k); /* returns k */
+void batch_block_unref(struct batch_block *k); /* NULL is allowed; any thread */
 
 /* Write the sequence number of the first operation into the header. */
 void batch_set_seqno(struct cairn_batch *b, uint64_t seqno);

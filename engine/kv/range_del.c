@@ -347,13 +347,20 @@ static size_t scope_find(struct range_scope *s, struct cairn_slice user_key)
 	return i;
 }
 
+/* What a reader at seqno sees of the scope. */
+static uint64_t seen_of(const struct range_scope *s, uint64_t seqno)
+{
+	return s->newest ? SEQNO_MAX : seqno;
+}
+
 uint64_t range_scope_cover(struct range_scope *s, const struct ikey *key,
 			   uint64_t seqno)
 {
 	if ((s->lower && ikey_cmp(key, s->lower) < 0) ||
 	    (s->upper && ikey_cmp(key, s->upper) > 0))
 		return 0;
-	return range_dels_newest(s->set, scope_find(s, key->user_key), seqno);
+	return range_dels_newest(s->set, scope_find(s, key->user_key),
+				 seen_of(s, seqno));
 }
 
 bool range_scope_to_end(struct range_scope *s, struct cairn_slice user_key,
@@ -364,7 +371,7 @@ bool range_scope_to_end(struct range_scope *s, struct cairn_slice user_key,
 	size_t stop = d->n - i < SWATH_SPANS_MAX ? d->n : i + SWATH_SPANS_MAX;
 	struct cairn_slice end;
 
-	while (i < stop && range_dels_newest(d, i, seqno))
+	while (i < stop && range_dels_newest(d, i, seen_of(s, seqno)))
 		i++;
 	end = d->bound[i];
 	/* Of an upper bound that is an entry the older versions are left out,
@@ -383,7 +390,7 @@ void range_scope_to_start(struct range_scope *s, struct cairn_slice user_key,
 	size_t stop = i < SWATH_SPANS_MAX ? 0 : i - SWATH_SPANS_MAX;
 
 	assert(i < d->n);
-	while (i > stop && range_dels_newest(d, i - 1, seqno))
+	while (i > stop && range_dels_newest(d, i - 1, seen_of(s, seqno)))
 		i--;
 	*to = (struct ikey){ d->bound[i], UINT64_MAX };
 	if (s->lower && ikey_cmp(to, s->lower) < 0)

@@ -115,6 +115,8 @@ struct range_scope {
 	/* Inclusive, as internal keys; NULL: not bounded. */
 	const struct ikey *lower;
 	const struct ikey *upper;
+	bool newest; /* of a batch to be committed: readers at any seqno see it
+		      */
 	size_t hint; /* the span looked at last */
 };
 

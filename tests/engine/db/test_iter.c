@@ -544,13 +544,11 @@ static void write_op(struct store *s, uint8_t kind, const char *key,
 	struct cairn_batch *b = cairn_batch_new();
 
 	ck_assert(b);
-	ck_assert_int_eq(buf_append(&b->bytes, &kind, 1), CAIRN_OK);
-	ck_assert_int_eq(buf_append_lp(&b->bytes, slice_str(key)), CAIRN_OK);
-	if (value)
-		ck_assert_int_eq(buf_append_lp(&b->bytes, slice_str(value)),
-				 CAIRN_OK);
-	b->count++;
-	put_le32(b->bytes.data + 8, b->count);
+	ck_assert_int_eq(
+		value ? cairn_batch_put(b, slice_str(key), slice_str(value))
+		      : cairn_batch_delete(b, slice_str(key)),
+		CAIRN_OK);
+	b->bytes.data[BATCH_HEADER_LEN] = kind;
 	ck_assert_msg(cairn_write(s->db, NULL, b) == CAIRN_OK, "%s",
 		      cairn_errmsg());
 	cairn_batch_free(b);

@@ -85,6 +85,195 @@ START_TEST(a_refused_change_leaves_the_batch_as_it_was)
 }
 END_TEST
 
+START_TEST(log_data_is_in_the_bytes_and_not_counted)
+{
+	static const char want[] = "\0\0\0\0\0\0\0\0"
+				   "\x01\0\0\0"
+				   "\x03\x04"
+				   "blob"
+				   "\x01\x01k\x01v"
+				   "\x03\x00";
+	struct cairn_batch *b = cairn_batch_new();
+	/* Never read: the length alone is too much. */
+	struct cairn_slice too_long = slice_of(want, CAIRN_VALUE_MAX + 1ul);
+
+	ck_assert_int_eq(cairn_batch_log_data(b, slice_str("blob")), 0);
+	ck_assert_uint_eq(cairn_batch_count(b), 0);
+	ck_assert_int_eq(cairn_batch_put(b, slice_str("k"), slice_str("v")), 0);
+	ck_assert_int_eq(cairn_batch_log_data(b, slice_of(NULL, 0)), 0);
+	ck_assert_int_eq(cairn_batch_log_data(b, too_long), CAIRN_EINVAL);
+	ck_assert_ptr_nonnull(strstr(cairn_errmsg(), "1073741824"));
+	ck_assert_uint_eq(cairn_batch_count(b), 1);
+	ck_assert_uint_eq(cairn_batch_bytes(b), sizeof(want) - 1);
+	ck_assert_mem_eq(b->bytes.data, want, sizeof(want) - 1);
+	ck_assert_int_eq(batch_validate(buf_slice(&b->bytes)), CAIRN_OK);
+	cairn_batch_free(b);
+}
+END_TEST
+
+/* Every operation that takes a key or value, at the limits and above. */
+START_TEST(the_limits_hold_for_every_operation)
+{
+	struct cairn_batch *b =
+		_i ? cairn_batch_new_indexed() : cairn_batch_new();
+	uint8_t *big = calloc(1, CAIRN_KEY_MAX + 1);
+	struct cairn_slice k = slice_of(big, CAIRN_KEY_MAX);
+	struct cairn_slice long_k = slice_of(big, CAIRN_KEY_MAX + 1);
+	struct cairn_slice long_v = slice_of(big, CAIRN_VALUE_MAX + 1ul);
+	struct cairn_slice v = slice_str("v");
+	size_t len = cairn_batch_bytes(b);
+
+	ck_assert_int_eq(cairn_batch_put(b, long_k, v), CAIRN_EINVAL);
+	ck_assert_int_eq(cairn_batch_put(b, k, long_v), CAIRN_EINVAL);
+	ck_assert_ptr_nonnull(strstr(cairn_errmsg(), "value of 1073741825"));
+	ck_assert_int_eq(cairn_batch_delete(b, long_k), CAIRN_EINVAL);
+	ck_assert_int_eq(cairn_batch_single_delete(b, long_k), CAIRN_EINVAL);
+	ck_assert_ptr_nonnull(strstr(cairn_errmsg(), "key of 65536"));
+	ck_assert_int_eq(cairn_batch_merge(b, long_k, v), CAIRN_EINVAL);
+	ck_assert_int_eq(cairn_batch_merge(b, k, long_v), CAIRN_EINVAL);
+	ck_assert(!b->has_merge);
+	ck_assert_int_eq(cairn_batch_delete_range(b, long_k, v), CAIRN_EINVAL);
+	ck_assert_int_eq(cairn_batch_delete_range(b, k, long_k), CAIRN_EINVAL);
+	ck_assert_int_eq(cairn_batch_delete_range(b, v, k), CAIRN_EINVAL);
+	ck_assert_uint_eq(cairn_batch_count(b), 0);
+	ck_assert_uint_eq(cairn_batch_bytes(b), len);
+
+	ck_assert_int_eq(cairn_batch_put(b, k, v), 0);
+	ck_assert_int_eq(cairn_batch_delete(b, k), 0);
+	ck_assert_int_eq(cairn_batch_single_delete(b, k), 0);
+	ck_assert_int_eq(cairn_batch_merge(b, k, v), 0);
+	ck_assert_int_eq(cairn_batch_delete_range(b, k, v), 0);
+	ck_assert_uint_eq(cairn_batch_count(b), 5);
+	ck_assert_int_eq(batch_validate(buf_slice(&b->bytes)), CAIRN_OK);
+	free(big);
+	cairn_batch_free(b);
+}
+END_TEST
+
+/* -------------------------------------------------------------- savepoints */
+
+static struct cairn_batch *new_batch(int indexed)
+{
+	struct cairn_batch *b =
+		indexed ? cairn_batch_new_indexed() : cairn_batch_new();
+
+	ck_assert_ptr_nonnull(b);
+	return b;
+}
+
+static void keep_bytes(struct buf *out, const struct cairn_batch *b)
+{
+	ck_assert_int_eq(buf_set(out, buf_slice(&b->bytes)), 0);
+}
+
+START_TEST(a_rollback_brings_back_the_bytes_of_the_savepoint)
+{
+	struct cairn_batch *b = new_batch(_i);
+	struct buf at[2] = { 0 };
+
+	ck_assert_int_eq(cairn_batch_put(b, slice_str("a"), slice_str("1")), 0);
+	keep_bytes(&at[0], b);
+	ck_assert_int_eq(cairn_batch_set_savepoint(b), CAIRN_OK);
+	ck_assert_int_eq(cairn_batch_delete(b, slice_str("a")), 0);
+	ck_assert_int_eq(
+		cairn_batch_delete_range(b, slice_str("a"), slice_str("c")), 0);
+	keep_bytes(&at[1], b);
+	ck_assert_int_eq(cairn_batch_set_savepoint(b), CAIRN_OK);
+	ck_assert_int_eq(cairn_batch_merge(b, slice_str("b"), slice_str("2")),
+			 0);
+	ck_assert_int_eq(cairn_batch_log_data(b, slice_str("data")), 0);
+	ck_assert(b->has_merge);
+
+	ck_assert_int_eq(cairn_batch_rollback(b), CAIRN_OK);
+	ck_assert(slice_eq(buf_slice(&b->bytes), buf_slice(&at[1])));
+	ck_assert_uint_eq(cairn_batch_count(b), 3);
+	ck_assert(!b->has_merge);
+	ck_assert_int_eq(cairn_batch_rollback(b), CAIRN_OK);
+	ck_assert(slice_eq(buf_slice(&b->bytes), buf_slice(&at[0])));
+	ck_assert_uint_eq(cairn_batch_count(b), 1);
+	ck_assert_int_eq(cairn_batch_rollback(b), CAIRN_NOT_FOUND);
+	ck_assert_int_eq(cairn_batch_pop_savepoint(b), CAIRN_NOT_FOUND);
+	ck_assert(slice_eq(buf_slice(&b->bytes), buf_slice(&at[0])));
+	buf_fini(&at[0]);
+	buf_fini(&at[1]);
+	cairn_batch_free(b);
+}
+END_TEST
+
+START_TEST(a_savepoint_that_is_popped_is_not_gone_back_to)
+{
+	struct cairn_batch *b = new_batch(_i);
+
+	for (int i = 0; i < 9; i++)
+		ck_assert_int_eq(cairn_batch_set_savepoint(b), CAIRN_OK);
+	ck_assert_int_eq(cairn_batch_put(b, slice_str("a"), slice_str("1")), 0);
+	ck_assert_int_eq(cairn_batch_set_savepoint(b), CAIRN_OK);
+	ck_assert_int_eq(cairn_batch_put(b, slice_str("b"), slice_str("2")), 0);
+	ck_assert_int_eq(cairn_batch_pop_savepoint(b), CAIRN_OK);
+	ck_assert_uint_eq(cairn_batch_count(b), 2);
+	for (int i = 0; i < 9; i++) {
+		ck_assert_int_eq(cairn_batch_rollback(b), CAIRN_OK);
+		ck_assert_uint_eq(cairn_batch_count(b), 0);
+	}
+	ck_assert_int_eq(cairn_batch_rollback(b), CAIRN_NOT_FOUND);
+	cairn_batch_free(b);
+}
+END_TEST
+
+START_TEST(clearing_forgets_savepoints)
+{
+	struct cairn_batch *b = new_batch(_i);
+
+	ck_assert_int_eq(cairn_batch_put(b, slice_str("a"), slice_str("1")), 0);
+	ck_assert_int_eq(cairn_batch_set_savepoint(b), CAIRN_OK);
+	cairn_batch_clear(b);
+	ck_assert_int_eq(cairn_batch_put(b, slice_str("b"), slice_str("2")), 0);
+	ck_assert_int_eq(cairn_batch_rollback(b), CAIRN_NOT_FOUND);
+	ck_assert_uint_eq(cairn_batch_count(b), 1);
+	cairn_batch_free(b);
+}
+END_TEST
+
+/* What others hold of a batch stays as it was, whatever is done to the batch.
+ */
+START_TEST(a_shared_block_is_never_written_over)
+{
+	struct cairn_batch *b = new_batch(_i);
+	struct batch_block *held[3];
+	struct buf was[3] = { 0 };
+
+	ck_assert_ptr_null(batch_share(b));
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(cairn_batch_set_savepoint(b), CAIRN_OK);
+		ck_assert_int_eq(
+			cairn_batch_put(b, slice_str("a"), slice_str("old")),
+			0);
+		held[i] = batch_share(b);
+		keep_bytes(&was[i], b);
+	}
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(cairn_batch_rollback(b), CAIRN_OK);
+		ck_assert_int_eq(
+			cairn_batch_put(b, slice_str("b"), slice_str("new")),
+			0);
+	}
+	cairn_batch_clear(b);
+	for (int i = 0; i < 40; i++)
+		ck_assert_int_eq(
+			cairn_batch_put(b, slice_str("c"), slice_str("newer")),
+			0);
+	ck_assert_int_eq(batch_validate(buf_slice(&b->bytes)), CAIRN_OK);
+	cairn_batch_free(b);
+	for (int i = 0; i < 3; i++) {
+		ck_assert_mem_eq(held[i]->data + BATCH_HEADER_LEN,
+				 was[i].data + BATCH_HEADER_LEN,
+				 was[i].len - BATCH_HEADER_LEN);
+		batch_block_unref(held[i]);
+		buf_fini(&was[i]);
+	}
+}
+END_TEST
+
 /* The tags that are understood: what a body gives. */
 static const struct {
 	const char *bytes;
@@ -293,6 +482,17 @@ int main(void)
 	tcase_add_test(t, a_new_batch_is_a_header_of_zeros);
 	tcase_add_test(t, the_bytes_are_those_of_the_log_record);
 	tcase_add_test(t, a_refused_change_leaves_the_batch_as_it_was);
+	tcase_add_test(t, log_data_is_in_the_bytes_and_not_counted);
+	tcase_add_loop_test(t, the_limits_hold_for_every_operation, 0, 2);
+	suite_add_tcase(s, t);
+
+	t = tcase_create("savepoints");
+	tcase_add_loop_test(
+		t, a_rollback_brings_back_the_bytes_of_the_savepoint, 0, 2);
+	tcase_add_loop_test(t, a_savepoint_that_is_popped_is_not_gone_back_to,
+			    0, 2);
+	tcase_add_loop_test(t, clearing_forgets_savepoints, 0, 2);
+	tcase_add_loop_test(t, a_shared_block_is_never_written_over, 0, 2);
 	suite_add_tcase(s, t);
 
 	t = tcase_create("read");
