@@ -27,6 +27,7 @@ unit_tests = \
 	tests/engine/compact/test_job \
 	tests/engine/compact/test_merge_loop \
 	tests/engine/compact/test_picker \
+	tests/engine/db/test_batch_read \
 	tests/engine/db/test_checkpoint \
 	tests/engine/db/test_commit \
 	tests/engine/db/test_crash \
@@ -143,6 +144,8 @@ tests_engine_compact_test_merge_loop_CFLAGS = $(unit_cflags)
 tests_engine_compact_test_merge_loop_LDADD = $(unit_ldadd)
 tests_engine_compact_test_picker_CFLAGS = $(unit_cflags)
 tests_engine_compact_test_picker_LDADD = $(unit_ldadd)
+tests_engine_db_test_batch_read_CFLAGS = $(unit_cflags)
+tests_engine_db_test_batch_read_LDADD = $(unit_ldadd)
 tests_engine_db_test_checkpoint_CFLAGS = $(unit_cflags)
 tests_engine_db_test_checkpoint_LDADD = $(unit_ldadd)
 tests_engine_db_test_commit_CFLAGS = $(unit_cflags)
