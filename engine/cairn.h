@@ -124,6 +124,8 @@ struct cairn_options *cairn_options_clone(const struct cairn_options *o);
  *                                 with what was written before, as RocksDB
  *                                 does by default, and lose the rest. Else such
  *                                 a database is refused; see cairn_repair()
+ *   disable_wal            false  no write goes into the WAL: see
+ *                                 struct cairn_write_options
  *   write_buffer_size      16M    memtable size
  *   max_write_buffers      3      memtables in memory before writers wait
  *   block_cache_size       64M    bytes of cached blocks
@@ -368,7 +370,8 @@ int cairn_open(const char *dir, const struct cairn_options *o,
 
 /*
  * Flush, wait for running background work and close; when no table can be
- * written, sync the WAL instead. CAIRN_EBUSY, and nothing done, while iterators
+ * written, sync the WAL instead, which is a failure when there are writes that
+ * are not in it. CAIRN_EBUSY, and nothing done, while iterators
  * or snapshots are open. Any other failure is reported after everything was
  * released.
  */
@@ -388,10 +391,24 @@ int cairn_lock_holder(const char *dir, struct cairn_holder *out);
 
 /* ---------------------------------------------------------------- writes */
 
+/*
+ * What is not in the WAL is in memory only until its memtable is flushed, that
+ * is, written to a table that the MANIFEST names, all of it synced. Then a
+ * power cut keeps it; before, the death of the process loses it. It is flushed
+ * for sure when cairn_flush() with wait, cairn_checkpoint() (there also in the
+ * copy) or cairn_close(), called after the write, returns CAIRN_OK; on its own
+ * at any time. Memtables are flushed in order. So a store none of whose writes
+ * go into the WAL (option disable_wal) is found after a crash as it was at some
+ * moment, not before the last cairn_flush(): no write is there without those
+ * before it. Where only some writes stay out of the WAL these may be lost, and
+ * later ones that are in it not.
+ */
 struct cairn_write_options {
-	bool sync;        /* return after the WAL is on the disk */
+	bool sync;        /* return after the WAL is on the disk; CAIRN_EINVAL
+			   * with disable_wal */
 	bool no_slowdown; /* CAIRN_EBUSY rather than wait in a stall */
-	bool disable_wal; /* durable only after a flush */
+	bool disable_wal; /* keep out of the WAL, see above; always so with the
+			   * option of that name */
 };
 
 /*
@@ -478,7 +495,8 @@ int cairn_single_delete(struct cairn_db *db,
 			const struct cairn_write_options *o,
 			struct cairn_slice key);
 
-/* Make everything committed before this call survive a power cut. */
+/* Make everything committed before this call survive a power cut. CAIRN_EINVAL
+ * with the option disable_wal. */
 int cairn_wal_sync(struct cairn_db *db);
 
 /* ----------------------------------------------------------------- reads */

@@ -40,6 +40,7 @@ unit_tests = \
 	tests/engine/db/test_iter_reuse \
 	tests/engine/db/test_merge \
 	tests/engine/db/test_multi_get \
+	tests/engine/db/test_no_wal \
 	tests/engine/db/test_open \
 	tests/engine/db/test_options \
 	tests/engine/db/test_range_del \
@@ -170,6 +171,8 @@ tests_engine_db_test_merge_CFLAGS = $(unit_cflags)
 tests_engine_db_test_merge_LDADD = $(unit_ldadd)
 tests_engine_db_test_multi_get_CFLAGS = $(unit_cflags)
 tests_engine_db_test_multi_get_LDADD = $(unit_ldadd)
+tests_engine_db_test_no_wal_CFLAGS = $(unit_cflags)
+tests_engine_db_test_no_wal_LDADD = $(unit_ldadd)
 tests_engine_db_test_open_CFLAGS = $(unit_cflags)
 tests_engine_db_test_open_LDADD = $(unit_ldadd)
 tests_engine_db_test_options_CFLAGS = $(unit_cflags)

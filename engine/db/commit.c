@@ -176,8 +176,10 @@ static int number_and_add(struct commit *c, struct writer *w)
 	w->seqno = c->next_seqno;
 	c->next_seqno += w->count;
 	put_le64(w->bytes, w->seqno);
-	if (w->disable_wal)
+	if (w->disable_wal) {
+		c->last_unlogged = c->next_seqno - 1;
 		return CAIRN_OK;
+	}
 	err = db_log_add(c->log, slice_of(w->bytes, w->len));
 	if (err) {
 		memtable_writer_unref(w->mem);

@@ -36,7 +36,7 @@ void commit_free(struct commit *c);
 struct commit_batch {
 	uint8_t *bytes; /* its number is written into it; NULL: only sync */
 	size_t len;
-	uint32_t count; /* > 0, unless bytes is NULL */
+	uint32_t count; /* 0: log data only, or bytes is NULL */
 	bool sync;
 	bool no_slowdown;
 	bool disable_wal;
@@ -81,6 +81,9 @@ void commit_drain(struct commit *c);
  */
 uint64_t commit_take_seqnos(struct commit *c, uint64_t n);
 void commit_publish(struct commit *c, uint64_t last);
+
+/* The last batch that was kept out of the log: its last number; 0: none. */
+uint64_t commit_last_unlogged(struct commit *c);
 
 /* The log that takes batches, and how much of it the system has. */
 void commit_log_position(struct commit *c, uint64_t *number, uint64_t *size);

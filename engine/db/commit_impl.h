@@ -28,9 +28,10 @@ struct commit {
 	struct db_log *log;
 	bool failed; /* until commit_recovered() */
 	uint64_t next_seqno;
-	size_t mem_empty; /* memtable_bytes() of the empty one */
-	size_t capacity;  /* of a memtable */
-	size_t log_room;  /* laid out for the present log */
+	uint64_t last_unlogged; /* see commit_last_unlogged() */
+	size_t mem_empty;       /* memtable_bytes() of the empty one */
+	size_t capacity;        /* of a memtable */
+	size_t log_room;        /* laid out for the present log */
 
 	_Atomic uint64_t log_size; /* db_log_size(), for the metrics */
 };

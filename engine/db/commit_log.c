@@ -246,6 +246,11 @@ int commit_sync(struct commit *c)
 	return commit_log_sync(c);
 }
 
+uint64_t commit_last_unlogged(struct commit *c)
+{
+	return c->last_unlogged;
+}
+
 uint64_t commit_wal_bytes(struct commit *c)
 {
 	return atomic_load_explicit(&c->log_size, memory_order_relaxed);

@@ -814,17 +814,28 @@ static int check_unused(struct cairn_db *db)
 /*
  * Leave nothing in the log, so that nothing need be replayed, and nothing is
  * lost if the log is damaged while the database is closed. When there is no
- * room for a table the log does.
+ * room for a table the log does, for what is in it.
  */
 static int save(struct cairn_db *db)
 {
-	int err = cairn_flush(db, true);
+	int flushed = cairn_flush(db, true);
+	uint64_t unlogged, unflushed;
+	char why[1024];
+	int err;
 
-	if (!err)
+	if (!flushed)
 		return CAIRN_OK;
+	snprintf(why, sizeof(why), "%s", cairn_errmsg());
 	commit_lock_log(db->commit);
 	err = commit_sync(db->commit);
+	unlogged = commit_last_unlogged(db->commit);
 	commit_unlock_log(db->commit);
+	mutex_lock(&db->mu);
+	unflushed = work_unflushed_seqno(db);
+	mutex_unlock(&db->mu);
+	if (!err && unflushed && unflushed <= unlogged)
+		err = error_set(flushed, "writes without a WAL are lost: %s",
+				why);
 	return err;
 }
 

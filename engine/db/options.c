@@ -53,6 +53,7 @@ static const struct option_def option_defs[] = {
 	OPTION(upgrade, OPTION_BOOL, 0, 0),
 	OPTION(paranoid_checks, OPTION_BOOL, 0, 0),
 	OPTION(point_in_time_recovery, OPTION_BOOL, 0, 0),
+	OPTION(disable_wal, OPTION_BOOL, 0, 0),
 	OPTION(write_buffer_size, OPTION_SIZE, 1 * KIB, 2 * GIB),
 	OPTION(max_write_buffers, OPTION_COUNT, 2, 1000),
 	OPTION(block_cache_size, OPTION_SIZE, 0, TIB),

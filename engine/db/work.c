@@ -247,7 +247,7 @@ static bool has_plan(const struct job *j)
 	return !j->is_flush && !(j->is_ingest && j->plan.to_level == 0);
 }
 
-static uint64_t unflushed_seqno(const struct cairn_db *db)
+uint64_t work_unflushed_seqno(const struct cairn_db *db)
 {
 	uint64_t smallest = UINT64_MAX;
 
@@ -286,7 +286,7 @@ int running_plans_new(const struct work *w, bool with_shunned,
 			out->plans[n++] =
 				&list_entry(pos, struct job, link)->plan;
 	out->running = (struct picker_running){ out->plans, n,
-						unflushed_seqno(w->db) };
+						work_unflushed_seqno(w->db) };
 	return CAIRN_OK;
 }
 

@@ -84,6 +84,9 @@ const struct background_error *work_error(const struct work *w);
 /* Whether writes are refused. Any thread. */
 bool work_refuses_writes(const struct work *w);
 
+/* The lowest number in a memtable; 0: they are empty. mu held. */
+uint64_t work_unflushed_seqno(const struct cairn_db *db);
+
 /* Whether waiting for compactions is in vain: they keep failing. mu held. */
 bool work_compactions_fail(const struct work *w);
 

@@ -5,6 +5,7 @@
 
 #include "engine/base/error.h"
 #include "engine/db/commit.h"
+#include "engine/db/db_log.h"
 #include "engine/db/stall.h"
 #include "engine/db/work.h"
 #include "engine/kv/batch.h"
@@ -60,8 +61,20 @@ static int check_merge(const struct cairn_db *db)
 			 db->dir);
 }
 
-static int check_batch(const struct commit_batch *b)
+static int refuse_sync(const struct cairn_db *db)
 {
+	return error_set(CAIRN_EINVAL,
+			 "%s: nothing to sync without a WAL (option "
+			 "disable_wal): cairn_flush() makes writes durable",
+			 db->dir);
+}
+
+static int check_batch(const struct cairn_db *db, const struct commit_batch *b)
+{
+	struct log_note note;
+
+	if (b->sync && db->opts.disable_wal)
+		return refuse_sync(db);
 	if (b->sync && b->disable_wal)
 		return error_set(CAIRN_EINVAL,
 				 "sync and disable_wal exclude each other");
@@ -71,6 +84,10 @@ static int check_batch(const struct commit_batch *b)
 				 "batch of %zu bytes and %u changes is too "
 				 "large",
 				 b->len, (unsigned)b->count);
+	if (log_note_decode(slice_of(b->bytes, b->len), &note))
+		return error_set(CAIRN_EINVAL,
+				 "log data reads as one of the notes that "
+				 "cairn leaves in its logs");
 	return CAIRN_OK;
 }
 
@@ -79,12 +96,13 @@ static int write_batch(struct cairn_db *db, struct commit_batch *b)
 	uint64_t start = 0;
 	int err;
 
-	err = check_batch(b);
+	err = check_batch(db, b);
 	if (!err)
 		err = check_writable(db);
 	if (err)
 		return err;
-	if (!b->count)
+	/* Log data alone is worth a record. */
+	if (!b->count && (b->len == BATCH_HEADER_LEN || b->disable_wal))
 		return b->sync ? cairn_wal_sync(db) : CAIRN_OK;
 	if (b->sync || sampled(db))
 		start = now_ns();
@@ -96,14 +114,15 @@ static int write_batch(struct cairn_db *db, struct commit_batch *b)
 	return err;
 }
 
-static void set_options(struct commit_batch *b,
+static void set_options(const struct cairn_db *db, struct commit_batch *b,
 			const struct cairn_write_options *o)
 {
+	b->disable_wal = db->opts.disable_wal;
 	if (!o)
 		return;
 	b->sync = o->sync;
 	b->no_slowdown = o->no_slowdown;
-	b->disable_wal = o->disable_wal;
+	b->disable_wal |= o->disable_wal;
 }
 
 int cairn_write(struct cairn_db *db, const struct cairn_write_options *o,
@@ -118,7 +137,7 @@ int cairn_write(struct cairn_db *db, const struct cairn_write_options *o,
 
 	if (err)
 		return err;
-	set_options(&b, o);
+	set_options(db, &b, o);
 	return write_batch(db, &b);
 }
 
@@ -170,7 +189,7 @@ static int write_one(struct cairn_db *db, const struct cairn_write_options *o,
 	if (value)
 		p = put_lp(p, *value);
 	b.len = (size_t)(p - b.bytes);
-	set_options(&b, o);
+	set_options(db, &b, o);
 	err = write_batch(db, &b);
 	if (b.bytes != small)
 		free(b.bytes);
@@ -202,7 +221,7 @@ int cairn_delete_range(struct cairn_db *db, const struct cairn_write_options *o,
 	if (!slice_eq(start, end))
 		return write_one(db, o, KIND_RANGE_DELETE, start, &end);
 	/* An empty range is never logged; batch.c has why. */
-	set_options(&nothing, o);
+	set_options(db, &nothing, o);
 	return write_batch(db, &nothing);
 }
 
@@ -227,5 +246,7 @@ int cairn_wal_sync(struct cairn_db *db)
 
 	if (db->opts.read_only)
 		return error_set(CAIRN_EROFS, "%s: opened read-only", db->dir);
+	if (db->opts.disable_wal)
+		return refuse_sync(db);
 	return commit_batch(db->commit, &nothing);
 }
