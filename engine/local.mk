@@ -55,6 +55,8 @@ libengine_la_SOURCES = \
 	engine/kv/range_del.h \
 	engine/mem/arena.c \
 	engine/mem/arena.h \
+	engine/mem/batch_table.c \
+	engine/mem/batch_table.h \
 	engine/mem/key_index.c \
 	engine/mem/key_index.h \
 	engine/mem/memtable.c \

@@ -54,7 +54,8 @@ struct writer {
 	bool sync;
 	bool no_slowdown;
 	bool disable_wal;
-	bool wants_log; /* not to write, but to have the log */
+	bool wants_log;         /* not to write, but to have the log */
+	struct memtable *large; /* made of the batch; NULL: none */
 
 	uint64_t seqno;
 	struct memtable *mem; /* with a writer reference */
@@ -241,6 +242,17 @@ static void keep_failure(struct commit *c)
 	mutex_unlock(&c->mu);
 }
 
+/* A batch that is a memtable by itself. */
+static int log_large(struct commit *c, struct writer *w)
+{
+	int err;
+
+	if (c->failed || work_refuses_writes(c->db->work))
+		return work_refuse(c->db->work);
+	err = commit_begin_large(c, w->large, w->no_slowdown);
+	return err ? err : number_and_add(c, w);
+}
+
 /*
  * One of the group. CAIRN_NOT_FOUND: it must wait for the next group, because
  * this one has begun in a memtable that is full now.
@@ -248,12 +260,14 @@ static void keep_failure(struct commit *c)
 static int log_one(struct commit *c, struct list *group, struct writer *w,
 		   bool first)
 {
-	int err = number_and_add(c, w);
+	int err = w->large ? CAIRN_NOT_FOUND : number_and_add(c, w);
 
 	if (err != CAIRN_NOT_FOUND || !first)
 		return err;
 	/* This may take a while, and not all may want to wait. */
 	put_back(c, group, w->link.next);
+	if (w->large)
+		return log_large(c, w);
 	err = commit_make_room(c, memtable_batch_cost(w->len, w->count),
 			       w->no_slowdown);
 	if (err)
@@ -373,6 +387,10 @@ static void lead(struct commit *c, struct writer *self)
 	take_group(c, &group);
 	mutex_unlock(&c->mu);
 	log_group(c, &group, self);
+	/* So that it is flushed without waiting for the next batch, which will
+	 * hear of it if this fails. */
+	if (memtable_is_batch(c->mem) && !c->failed)
+		(void)!commit_end_large(c);
 	if (c->failed)
 		events_drain(c->db->events);
 	mutex_lock(&c->mu);
@@ -540,6 +558,7 @@ int commit_batch(struct commit *c, const struct commit_batch *b)
 	w.sync = b->sync;
 	w.no_slowdown = b->no_slowdown;
 	w.disable_wal = b->disable_wal;
+	w.large = b->large;
 	return run(c, &w);
 }
 

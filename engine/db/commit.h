@@ -13,6 +13,10 @@
  *
  * For writers that want it the log is synced between 2 and 3, once for all.
  *
+ * A large batch is a memtable by itself. It gets a log of its own, too: the
+ * leader begins both before it gives the batch its number, and others behind
+ * it. So a memtable never shares its log with another.
+ *
  * Whoever has the log may also change it: rotation, resume and close take it
  * through the same queue.
  */
@@ -40,6 +44,9 @@ struct commit_batch {
 	bool sync;
 	bool no_slowdown;
 	bool disable_wal;
+	/* Made of the batch (memtable_new_of_batch()), to be used in place of a
+	 * copy; a reference is taken. NULL: a copy. */
+	struct memtable *large;
 };
 
 /* The whole way, until the batch is visible and, with sync, durable. Results as

@@ -61,4 +61,12 @@ MUST_CHECK int commit_log_sync(struct commit *c);
 MUST_CHECK int commit_make_room(struct commit *c, size_t cost,
 				bool no_slowdown);
 
+/* The same for a large batch: the memtable made of it is the one that takes
+ * writes. */
+MUST_CHECK int commit_begin_large(struct commit *c, struct memtable *large,
+				  bool no_slowdown);
+/* The memtable that takes writes is such a one: begin another, unless that
+ * would be to wait. */
+MUST_CHECK int commit_end_large(struct commit *c);
+
 #endif

@@ -94,9 +94,20 @@ static size_t more_log_room(const struct commit *c)
 		       : c->capacity;
 }
 
-/* A new log and a memtable of at least that capacity, the old log being done
- * with. */
-static int rotate(struct commit *c, size_t capacity)
+/* A memtable that takes writes: one of at least that capacity, or large. */
+static int begin_memtable(size_t capacity, struct memtable *large,
+			  uint64_t log_number, struct memtable **out)
+{
+	if (!large)
+		return memtable_new(capacity, log_number, out);
+	memtable_ref(large);
+	memtable_set_log_number(large, log_number);
+	*out = large;
+	return CAIRN_OK;
+}
+
+/* A new log and a memtable as above, the old log being done with. */
+static int rotate(struct commit *c, size_t capacity, struct memtable *large)
 {
 	struct cairn_db *db = c->db;
 	struct memtable *mem = NULL;
@@ -109,7 +120,7 @@ static int rotate(struct commit *c, size_t capacity)
 	};
 	int err;
 
-	err = memtable_new(capacity, start.number, &mem);
+	err = begin_memtable(capacity, large, start.number, &mem);
 	if (!err)
 		err = db_log_create(db->env, db->dir, &start, &log);
 	if (!err)
@@ -170,11 +181,12 @@ int commit_log_sync(struct commit *c)
  * The old log is synced before the new one takes anything: of two logs only the
  * last may have lost its end in a power cut.
  */
-static int rotate_synced(struct commit *c, size_t capacity)
+static int rotate_synced(struct commit *c, size_t capacity,
+			 struct memtable *large)
 {
 	int err = commit_log_sync(c);
 
-	return err ? err : rotate(c, capacity);
+	return err ? err : rotate(c, capacity, large);
 }
 
 /* Wait until there may be one more memtable. */
@@ -211,7 +223,66 @@ int commit_make_room(struct commit *c, size_t cost, bool no_slowdown)
 
 	if (err)
 		return err;
-	return rotate_synced(c, capacity);
+	return rotate_synced(c, capacity, NULL);
+}
+
+/*
+ * An empty memtable, whose log has nothing either, makes way for the large one,
+ * which takes the log over: false when it is not like that. Who has batches in
+ * flight may still look at the memtable.
+ */
+static bool replace_empty(struct commit *c, struct memtable *large)
+{
+	struct cairn_db *db = c->db;
+	struct memtable *old = c->mem;
+	bool done;
+
+	if (commit_memtable_in_use(c))
+		return false;
+	mutex_lock(&c->mu);
+	mutex_lock(&db->mu);
+	done = list_empty(&c->in_flight);
+	if (done) {
+		memtable_set_log_number(large, memtable_log_number(old));
+		db->mem = large;
+		done = !db_install_read_state(db);
+		if (!done)
+			db->mem = old;
+	}
+	if (done) {
+		memtable_ref(large);
+		c->mem = large;
+		c->mem_empty = memtable_bytes(large);
+	}
+	mutex_unlock(&db->mu);
+	mutex_unlock(&c->mu);
+	if (done) {
+		memtable_writer_unref(old);
+		memtable_unref(old);
+	}
+	return done;
+}
+
+int commit_begin_large(struct commit *c, struct memtable *large,
+		       bool no_slowdown)
+{
+	int err;
+
+	if (replace_empty(c, large))
+		return CAIRN_OK;
+	err = wait_for_memtable(c, no_slowdown);
+	return err ? err : rotate_synced(c, c->capacity, large);
+}
+
+int commit_end_large(struct commit *c)
+{
+	struct cairn_db *db = c->db;
+	bool fits;
+
+	mutex_lock(&db->mu);
+	fits = stall_memtable_fits(db);
+	mutex_unlock(&db->mu);
+	return fits ? rotate_synced(c, c->capacity, NULL) : CAIRN_OK;
 }
 
 /* ------------------------------------------------------------- for others */
@@ -223,12 +294,12 @@ bool commit_memtable_in_use(struct commit *c)
 
 int commit_rotate(struct commit *c)
 {
-	return rotate_synced(c, c->capacity);
+	return rotate_synced(c, c->capacity, NULL);
 }
 
 int commit_replace_log(struct commit *c)
 {
-	return rotate(c, c->capacity);
+	return rotate(c, c->capacity, NULL);
 }
 
 void commit_recovered(struct commit *c)

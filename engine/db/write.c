@@ -91,7 +91,19 @@ static int check_batch(const struct cairn_db *db, const struct commit_batch *b)
 	return CAIRN_OK;
 }
 
-static int write_batch(struct cairn_db *db, struct commit_batch *b)
+/*
+ * Half a memtable or more is not copied into one: the copy would take as much
+ * time and memory as the batch has, and leave no room for others.
+ */
+static bool is_large(const struct cairn_db *db, size_t len, uint32_t count)
+{
+	return count &&
+	       memtable_batch_cost(len, count) > db->opts.write_buffer_size / 2;
+}
+
+/* whole: what b is of, NULL when it is not large. */
+static int write_batch(struct cairn_db *db, struct commit_batch *b,
+		       const struct cairn_batch *whole)
 {
 	uint64_t start = 0;
 	int err;
@@ -106,9 +118,13 @@ static int write_batch(struct cairn_db *db, struct commit_batch *b)
 		return b->sync ? cairn_wal_sync(db) : CAIRN_OK;
 	if (b->sync || sampled(db))
 		start = now_ns();
-	err = stall_before_write(db, b->len, b->no_slowdown);
+	if (whole && is_large(db, b->len, b->count))
+		err = memtable_new_of_batch(whole, &b->large);
+	if (!err)
+		err = stall_before_write(db, b->len, b->no_slowdown);
 	if (!err)
 		err = commit_batch(db->commit, b);
+	memtable_unref(b->large);
 	if (start && !err)
 		hist_add(&db->commit_ns, now_ns() - start);
 	return err;
@@ -138,7 +154,24 @@ int cairn_write(struct cairn_db *db, const struct cairn_write_options *o,
 	if (err)
 		return err;
 	set_options(db, &b, o);
-	return write_batch(db, &b);
+	return write_batch(db, &b, batch);
+}
+
+/* One operation that is a large batch by itself. value NULL: none. */
+static int write_large(struct cairn_db *db, const struct cairn_write_options *o,
+		       uint8_t kind, struct cairn_slice key,
+		       const struct cairn_slice *value)
+{
+	struct cairn_batch *b = cairn_batch_new();
+	int err;
+
+	if (!b)
+		return CAIRN_ENOMEM;
+	err = batch_add(b, kind, key, value);
+	if (!err)
+		err = cairn_write(db, o, b);
+	cairn_batch_free(b);
+	return err;
 }
 
 static uint8_t *put_lp(uint8_t *p, struct cairn_slice s)
@@ -177,6 +210,8 @@ static int write_one(struct cairn_db *db, const struct cairn_write_options *o,
 	err = check_limits(key, value);
 	if (err)
 		return err;
+	if (is_large(db, sizeof(small) - STACK_BATCH + payload, 1))
+		return write_large(db, o, kind, key, value);
 	if (payload > STACK_BATCH) {
 		b.bytes = malloc(sizeof(small) - STACK_BATCH + payload);
 		if (!b.bytes)
@@ -190,7 +225,7 @@ static int write_one(struct cairn_db *db, const struct cairn_write_options *o,
 		p = put_lp(p, *value);
 	b.len = (size_t)(p - b.bytes);
 	set_options(db, &b, o);
-	err = write_batch(db, &b);
+	err = write_batch(db, &b, NULL);
 	if (b.bytes != small)
 		free(b.bytes);
 	return err;
@@ -222,7 +257,7 @@ int cairn_delete_range(struct cairn_db *db, const struct cairn_write_options *o,
 		return write_one(db, o, KIND_RANGE_DELETE, start, &end);
 	/* An empty range is never logged; batch.c has why. */
 	set_options(db, &nothing, o);
-	return write_batch(db, &nothing);
+	return write_batch(db, &nothing, NULL);
 }
 
 int cairn_merge(struct cairn_db *db, const struct cairn_write_options *o,

@@ -226,10 +226,10 @@ static int make_room(struct cairn_batch *b, size_t payload)
 }
 
 /* Everything that can fail comes before the first byte is changed. */
-static int batch_add(struct cairn_batch *b, uint8_t tag, struct cairn_slice key,
-		     const struct cairn_slice *value)
+int batch_add(struct cairn_batch *b, uint8_t kind, struct cairn_slice key,
+	      const struct cairn_slice *value)
 {
-	struct batch_op op = { .kind = tag };
+	struct batch_op op = { .kind = kind };
 	uint8_t *p;
 	int err = check_key(key);
 
@@ -246,7 +246,7 @@ static int batch_add(struct cairn_batch *b, uint8_t tag, struct cairn_slice key,
 		return err;
 
 	p = b->bytes.data + b->bytes.len;
-	*p++ = tag;
+	*p++ = kind;
 	p = put_lp(p, key);
 	op.key = slice_of(p - key.len, key.len);
 	if (value) {

@@ -49,6 +49,12 @@ struct cairn_batch {
 	size_t saves_cap;
 };
 
+/* Add a put, delete, merge, single delete or range delete, checked but for the
+ * order of a range. value NULL: the kind has none. */
+MUST_CHECK int batch_add(struct cairn_batch *b, uint8_t kind,
+			 struct cairn_slice key,
+			 const struct cairn_slice *value);
+
 /* The block with a reference for the caller; NULL when the batch is empty. */
 struct batch_block *batch_share(const struct cairn_batch *b);
 struct batch_block *batch_block_ref(struct batch_block *k); /* returns k */

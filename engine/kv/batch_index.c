@@ -22,7 +22,7 @@
 #define SET_COST  8
 
 struct node {
-	uint64_t prefix; /* of the key's first bytes, see key_prefix() */
+	uint64_t prefix; /* key_prefix() */
 	uint32_t key;    /* places in the batch's bytes */
 	uint32_t value;
 	uint32_t value_len;
@@ -84,19 +84,6 @@ static struct cairn_slice node_key(const struct batch_index *x,
 static uint64_t node_trailer(const struct node *n)
 {
 	return ikey_pack(BATCH_SEQNO + n->number, n->kind);
-}
-
-/* As a big-endian number, zeros behind a shorter one: if two differ, so do the
- * keys, and in the same sense. */
-static uint64_t key_prefix(struct cairn_slice key)
-{
-	uint8_t bytes[8] = { 0 };
-
-	if (key.len >= sizeof(bytes))
-		return load_be64(key.data);
-	if (key.len)
-		memcpy(bytes, key.data, key.len);
-	return load_be64(bytes);
 }
 
 /* -------------------------------------------------------------- the object */

@@ -82,6 +82,21 @@ static inline MUST_CHECK bool ikey_decode(struct cairn_slice s,
 	return true;
 }
 
+/*
+ * The first eight bytes of a user key as a big-endian number, zeros behind a
+ * shorter one: where two differ, so do the keys, and in the same sense.
+ */
+static inline uint64_t key_prefix(struct cairn_slice key)
+{
+	uint8_t bytes[8] = { 0 };
+
+	if (key.len >= sizeof(bytes))
+		return load_be64(key.data);
+	if (key.len)
+		memcpy(bytes, key.data, key.len);
+	return load_be64(bytes);
+}
+
 /* p has room for user key and trailer; returns the byte after. */
 static inline uint8_t *ikey_encode(uint8_t *p, const struct ikey *k)
 {

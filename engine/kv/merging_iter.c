@@ -40,19 +40,6 @@ struct merging_iter {
 	struct iter *children[];
 };
 
-static uint64_t key_prefix(struct cairn_slice key)
-{
-	uint8_t bytes[8] = { 0 };
-
-	if (key.len >= sizeof(bytes))
-		return load_be64(key.data);
-	/* Zeros make a short key equal to longer ones at worst, never greater
-	 * than one that it is a prefix of. */
-	if (key.len)
-		memcpy(bytes, key.data, key.len);
-	return load_be64(bytes);
-}
-
 static struct child child_of(struct iter *it)
 {
 	return (struct child){ it, key_prefix(it->key.user_key) };

@@ -254,6 +254,14 @@ void range_dels_unref(struct range_dels *d)
 		range_dels_free(d);
 }
 
+void range_dels_shift(struct range_dels *d, uint64_t by)
+{
+	for (size_t i = 0; i < d->n_tombs; i++)
+		d->tomb[i].seqno += by;
+	for (size_t i = 0; i < d->first[2 * d->n]; i++)
+		d->seqnos[i] += by;
+}
+
 /* ---------------------------------------------------------------- looking */
 
 struct range_del range_dels_tomb(const struct range_dels *d, size_t i)

@@ -80,6 +80,9 @@ MUST_CHECK int range_dels_new(const struct range_del_list *l,
 struct range_dels *range_dels_ref(struct range_dels *d); /* returns d */
 void range_dels_unref(struct range_dels *d);             /* NULL is allowed */
 
+/* Add to all sequence numbers, while nobody else has the set. */
+void range_dels_shift(struct range_dels *d, uint64_t by);
+
 /* Tombstone i of n_tombs. */
 struct range_del range_dels_tomb(const struct range_dels *d, size_t i);
 

@@ -7,7 +7,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/sync.h"
-#include "engine/kv/batch.h"
+#include "engine/mem/batch_table.h"
 #include "engine/mem/key_index.h"
 
 #define CAPACITY_MAX ((UINT64_C(4) << 30) - (UINT64_C(64) << 10))
@@ -63,6 +63,8 @@ _Static_assert(RANGE_NODE_LEN + ARENA_ALIGN <= SKIPLIST_NODE_OVERHEAD,
  */
 struct memtable {
 	/* Constant. */
+	struct batch_table *batch; /* NULL: not made of one. Else there are no
+				    * list, index and arenas. */
 	struct skiplist list;
 	struct key_index index;
 	size_t capacity;
@@ -155,6 +157,40 @@ fail:
 	return err;
 }
 
+int memtable_new_of_batch(const struct cairn_batch *b, struct memtable **out)
+{
+	struct memtable *m =
+		aligned_alloc(_Alignof(struct memtable), sizeof(*m));
+	int err;
+
+	if (!m)
+		return error_nomem();
+	memset(m, 0, sizeof(*m));
+	err = batch_table_new(b, &m->batch);
+	if (err) {
+		free(m);
+		return err;
+	}
+	m->capacity = batch_table_bytes(m->batch);
+	atomic_init(&m->refs, 1);
+	atomic_init(&m->writers, 1);
+	atomic_init(&m->smallest, UINT64_MAX);
+	mutex_init(&m->range_mu);
+	*out = m;
+	return CAIRN_OK;
+}
+
+void memtable_set_log_number(struct memtable *m, uint64_t log_number)
+{
+	assert(m->batch);
+	m->log_number = log_number;
+}
+
+bool memtable_is_batch(const struct memtable *m)
+{
+	return m->batch;
+}
+
 void memtable_ref(struct memtable *m)
 {
 	uint32_t old =
@@ -180,8 +216,12 @@ void memtable_unref(struct memtable *m)
 					  memory_order_relaxed);
 	range_dels_unref(m->range_set);
 	mutex_fini(&m->range_mu);
-	arena_fini(&m->blocks);
-	arena_fini(&m->arena);
+	if (m->batch) {
+		batch_table_free(m->batch);
+	} else {
+		arena_fini(&m->blocks);
+		arena_fini(&m->arena);
+	}
 	free(m);
 }
 
@@ -213,6 +253,12 @@ bool memtable_reserve(struct memtable *m, size_t cost)
 		atomic_load_explicit(&m->pending, memory_order_acquire);
 	uint64_t used = bytes_used(m);
 
+	if (m->batch) {
+		if (pending)
+			return false;
+		/* What is there counts from now on. */
+		cost = m->capacity;
+	}
 	if (cost > m->capacity || used + pending > m->capacity - cost)
 		return false;
 	atomic_fetch_add_explicit(&m->pending, cost, memory_order_relaxed);
@@ -396,9 +442,23 @@ static int apply_op(struct memtable *m, const struct batch_op *op,
 	return CAIRN_OK;
 }
 
+static int apply_whole(struct memtable *m, uint64_t seqno)
+{
+	uint32_t count = batch_table_count(m->batch);
+	const struct applied done = {
+		.entries = count,
+		.smallest = seqno,
+		.largest = seqno + count - 1,
+	};
+
+	batch_table_number(m->batch, seqno);
+	account(m, &done);
+	return CAIRN_OK;
+}
+
 int memtable_apply(struct memtable *m, struct cairn_slice batch)
 {
-	struct trail trail = load_trail(m);
+	struct trail trail;
 	struct applied done = { .smallest = UINT64_MAX };
 	struct batch_reader r;
 	struct batch_op op;
@@ -409,6 +469,9 @@ int memtable_apply(struct memtable *m, struct cairn_slice batch)
 	if (err)
 		return err;
 	seqno = batch_bytes_seqno(batch);
+	if (m->batch)
+		return apply_whole(m, seqno);
+	trail = load_trail(m);
 	while ((err = batch_reader_next(&r, &op)) == CAIRN_OK) {
 		err = apply_op(m, &op, &seqno, &trail, &done);
 		if (err)
@@ -476,8 +539,12 @@ int memtable_get(const struct memtable *m, struct cairn_slice user_key,
 	struct index_key k = index_key_of(user_key);
 	const struct skiplist_node *n;
 	bool sure;
-	uint32_t node = key_index_find(&m->index, s, &k, &sure);
+	uint32_t node;
 
+	if (m->batch)
+		return batch_table_get(m->batch, user_key, snapshot, trailer,
+				       value);
+	node = key_index_find(&m->index, s, &k, &sure);
 	if (!node && sure)
 		return CAIRN_NOT_FOUND;
 	if (node)
@@ -571,6 +638,8 @@ uint64_t memtable_cover(struct memtable *m, struct cairn_slice user_key,
 	struct range_dels *set;
 	uint64_t in_set, newest;
 
+	if (m->batch)
+		return batch_table_cover(m->batch, user_key, snapshot);
 	if (!top)
 		return 0;
 	depth = range_node(m, top)->depth;
@@ -604,7 +673,7 @@ int memtable_range_dels(struct memtable *m, struct range_dels **out)
 	uint32_t top = load_range_top(m);
 	int err = CAIRN_OK;
 
-	*out = NULL;
+	*out = m->batch ? batch_table_range_dels(m->batch) : NULL;
 	if (!top)
 		return CAIRN_OK;
 	mutex_lock(&m->range_mu);
@@ -621,6 +690,8 @@ int memtable_range_dels(struct memtable *m, struct range_dels **out)
 
 int memtable_list_range_dels(const struct memtable *m, struct range_del_list *l)
 {
+	if (m->batch)
+		return batch_table_list_range_dels(m->batch, l);
 	return list_from(m, load_range_top(m), l);
 }
 
@@ -628,6 +699,8 @@ uint64_t memtable_range_deletions(const struct memtable *m)
 {
 	uint32_t top = load_range_top(m);
 
+	if (m->batch)
+		return batch_table_ranges(m->batch);
 	return top ? range_node(m, top)->depth : 0;
 }
 
@@ -768,11 +841,28 @@ static const struct iter_ops mem_iter_ops = {
 	.close = mem_iter_close,
 };
 
+static void release_memtable(void *m)
+{
+	memtable_unref(m);
+}
+
+static int batch_iter_new(struct memtable *m, struct iter **out)
+{
+	int err = batch_table_iter_new(m->batch, release_memtable, m, out);
+
+	if (!err)
+		memtable_ref(m);
+	return err;
+}
+
 int memtable_iter_new(struct memtable *m, struct iter **out)
 {
-	struct mem_iter *mi = calloc(1, sizeof(*mi));
+	struct mem_iter *mi;
 	int err;
 
+	if (m->batch)
+		return batch_iter_new(m, out);
+	mi = calloc(1, sizeof(*mi));
 	if (!mi)
 		return error_nomem();
 	err = memtable_range_dels(m, &mi->set);

@@ -8,10 +8,13 @@
  * the flush queue); writer references say that batches may still be inserted:
  * the commit path holds one while the memtable is the mutable one, plus one
  * per batch in flight. It may be flushed when there are no writer references.
+ *
+ * A large batch is not copied into an arena, but is a memtable by itself.
  */
 #ifndef CAIRN_MEM_MEMTABLE_H
 #define CAIRN_MEM_MEMTABLE_H
 
+#include "engine/kv/batch.h"
 #include "engine/kv/ikey.h"
 #include "engine/kv/iter.h"
 #include "engine/kv/range_del.h"
@@ -25,6 +28,19 @@ struct memtable;
  */
 MUST_CHECK int memtable_new(size_t capacity, uint64_t log_number,
 			    struct memtable **out);
+
+/*
+ * A memtable of the batch as it is, which must have been made by the functions
+ * of cairn.h; the batch may be changed and freed afterwards. It has room for
+ * nothing else, and is empty until memtable_reserve(), for that batch, and
+ * memtable_apply(), of its bytes with their sequence number.
+ */
+MUST_CHECK int memtable_new_of_batch(const struct cairn_batch *b,
+				     struct memtable **out);
+/* For one made by memtable_new_of_batch(), before others see it. */
+void memtable_set_log_number(struct memtable *m, uint64_t log_number);
+bool memtable_is_batch(const struct memtable *m);
+
 void memtable_ref(struct memtable *m);
 void memtable_unref(struct memtable *m); /* NULL is allowed */
 
