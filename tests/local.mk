@@ -38,6 +38,7 @@ unit_tests = \
 	tests/engine/db/test_invariants \
 	tests/engine/db/test_iter \
 	tests/engine/db/test_iter_reuse \
+	tests/engine/db/test_large_batch \
 	tests/engine/db/test_merge \
 	tests/engine/db/test_multi_get \
 	tests/engine/db/test_no_wal \
@@ -64,6 +65,7 @@ unit_tests = \
 	tests/engine/kv/test_merge_builtin \
 	tests/engine/kv/test_merging_iter \
 	tests/engine/kv/test_range_del \
+	tests/engine/mem/test_batch_table \
 	tests/engine/mem/test_memtable \
 	tests/engine/mem/test_skiplist \
 	tests/engine/table/test_block \
@@ -167,6 +169,8 @@ tests_engine_db_test_iter_CFLAGS = $(unit_cflags)
 tests_engine_db_test_iter_LDADD = $(unit_ldadd)
 tests_engine_db_test_iter_reuse_CFLAGS = $(unit_cflags)
 tests_engine_db_test_iter_reuse_LDADD = $(unit_ldadd)
+tests_engine_db_test_large_batch_CFLAGS = $(unit_cflags)
+tests_engine_db_test_large_batch_LDADD = $(unit_ldadd)
 tests_engine_db_test_merge_CFLAGS = $(unit_cflags)
 tests_engine_db_test_merge_LDADD = $(unit_ldadd)
 tests_engine_db_test_multi_get_CFLAGS = $(unit_cflags)
@@ -219,6 +223,8 @@ tests_engine_kv_test_merging_iter_CFLAGS = $(unit_cflags)
 tests_engine_kv_test_merging_iter_LDADD = $(unit_ldadd)
 tests_engine_kv_test_range_del_CFLAGS = $(unit_cflags)
 tests_engine_kv_test_range_del_LDADD = $(unit_ldadd)
+tests_engine_mem_test_batch_table_CFLAGS = $(unit_cflags)
+tests_engine_mem_test_batch_table_LDADD = $(unit_ldadd)
 tests_engine_mem_test_memtable_CFLAGS = $(unit_cflags)
 tests_engine_mem_test_memtable_LDADD = $(unit_ldadd)
 tests_engine_mem_test_skiplist_CFLAGS = $(unit_cflags)

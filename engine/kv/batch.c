@@ -364,61 +364,61 @@ int cairn_batch_pop_savepoint(struct cairn_batch *b)
 }
 
 /*
- * Where others hold the block, or look at the index, these stay as they are and
- * the batch gets new ones, of its first len bytes. That can fail, and comes
+ * Cut bytes and index back. Where others hold the block, or look at the index,
+ * these stay as they are and the batch gets new ones. That can fail, and comes
  * first.
  */
-static int go_apart(struct cairn_batch *b, size_t len)
+static int cut_back(struct cairn_batch *b, const struct batch_savepoint *s)
 {
-	bool apart = b->index && batch_index_shared(b->index);
-	struct cairn_slice kept = slice_of(b->bytes.data, len);
-	size_t cap = len < BLOCK_MIN ? BLOCK_MIN : len;
+	bool new_index = b->index && batch_index_shared(b->index);
+	bool new_block = new_index || block_shared(b->block);
+	size_t cap = s->len < BLOCK_MIN ? BLOCK_MIN : s->len;
 	struct batch_index *index = NULL;
-	struct batch_block *k;
-	int err;
+	struct batch_block *k = NULL;
+	int err = CAIRN_OK;
 
-	if (!block_shared(b->block) && !apart)
-		return CAIRN_OK;
-	k = block_new(kept, cap);
-	if (!k)
+	if (new_block)
+		k = block_new(slice_of(b->bytes.data, s->len), cap);
+	if (new_block && !k)
 		return CAIRN_ENOMEM;
-	if (apart) {
-		err = batch_index_build(slice_of(k->data, len), &index);
-		if (err) {
-			batch_block_unref(k);
-			return err;
-		}
+	if (new_index)
+		err = batch_index_build(slice_of(k->data, s->len), &index);
+	if (err) {
+		batch_block_unref(k);
+		return err;
+	}
+
+	/* The index finds what it drops by the old bytes. */
+	if (new_index) {
 		drop_index(b);
 		b->index = index;
+	} else if (b->index) {
+		batch_index_truncate(b->index, s->count);
 	}
-	batch_block_unref(b->block);
-	set_block(b, k, cap);
+	if (new_block) {
+		batch_block_unref(b->block);
+		set_block(b, k, cap);
+	}
+	b->bytes.len = s->len;
+	b->count = s->count;
+	b->has_merge = s->has_merge;
+	put_le32(b->bytes.data + 8, b->count);
 	return CAIRN_OK;
 }
 
 int cairn_batch_rollback(struct cairn_batch *b)
 {
-	struct batch_savepoint s;
-	struct batch_index *index = b->index;
-	int err;
+	const struct batch_savepoint *s;
+	int err = CAIRN_OK;
 
 	if (!b->n_saves)
 		return CAIRN_NOT_FOUND;
-	s = b->saves[b->n_saves - 1];
-	if (s.len < b->bytes.len) {
-		err = go_apart(b, s.len);
-		if (err)
-			return err;
-		/* A new index has no more than it should. */
-		if (index && b->index == index)
-			batch_index_truncate(index, s.count);
-	}
-	b->n_saves--;
-	b->bytes.len = s.len;
-	b->count = s.count;
-	b->has_merge = s.has_merge;
-	put_le32(b->bytes.data + 8, b->count);
-	return CAIRN_OK;
+	s = &b->saves[b->n_saves - 1];
+	if (s->len < b->bytes.len)
+		err = cut_back(b, s);
+	if (!err)
+		b->n_saves--;
+	return err;
 }
 
 /* ------------------------------------------------------------- what it has */
