@@ -349,6 +349,7 @@ endif
 if HAVE_CHECK
 if HAVE_ROCKSDB
 compat_tests = \
+	tests/compat/test_batch \
 	tests/compat/test_external \
 	tests/compat/test_live \
 	tests/compat/test_properties \
@@ -359,6 +360,8 @@ compat_tests = \
 	tests/compat/test_rocksdb_options
 check_PROGRAMS += $(compat_tests)
 TESTS += $(compat_tests)
+tests_compat_test_batch_CFLAGS = $(unit_cflags)
+tests_compat_test_batch_LDADD = $(unit_ldadd) -lrocksdb
 tests_compat_test_external_CFLAGS = $(unit_cflags)
 tests_compat_test_external_LDADD = $(unit_ldadd) -lrocksdb
 tests_compat_test_live_CFLAGS = $(unit_cflags)
