@@ -83,6 +83,32 @@ static void operations(struct cairn_db *db)
 	cairn_batch_free(b);
 }
 
+static void batches(struct cairn_db *db)
+{
+	struct cairn_batch *b = cairn_batch_new_indexed();
+	struct cairn_pinned got = { 0 };
+	struct cairn_iter *it;
+
+	TRUE(b != NULL);
+	OK(cairn_batch_merge(b, s("fruit/apple"), s("sweet")));
+	OK(cairn_batch_log_data(b, s("by the tour")));
+	OK(cairn_batch_set_savepoint(b));
+	OK(cairn_batch_delete_range(b, s("tree/"), s("tree0")));
+	OK(cairn_batch_iter_new(db, NULL, b, &it));
+	OK(cairn_batch_rollback(b));
+	TRUE(cairn_batch_pop_savepoint(b) == CAIRN_NOT_FOUND);
+	TRUE(cairn_iter_last(it) && same(cairn_iter_key(it), "fruit/apple"));
+	OK(cairn_batch_iter_refresh(it, b));
+	TRUE(cairn_iter_last(it) && same(cairn_iter_key(it), "tree/oak"));
+	cairn_iter_free(it);
+	OK(cairn_batch_get(db, NULL, b, s("fruit/apple"), &got));
+	TRUE(same(got.value, "red,green,sweet"));
+	cairn_batch_clear(b);
+	TRUE(same(got.value, "red,green,sweet"));
+	cairn_pinned_release(&got);
+	cairn_batch_free(b);
+}
+
 static void readers(struct cairn_db *db)
 {
 	struct cairn_read_options o = { .lower = s("tree/"),
@@ -157,6 +183,7 @@ int main(int argc, char **argv)
 	TRUE(cairn_options_set(o, "no_such_option", "1") == CAIRN_EINVAL);
 	OK(cairn_open(argv[1], o, &db));
 	operations(db);
+	batches(db);
 	readers(db);
 	files(db, table, copy);
 	OK(cairn_close(db));
