@@ -810,6 +810,9 @@ struct cairn_level_metrics {
 	uint64_t moved_bytes;
 	uint64_t ingested_tables;
 	uint64_t ingested_bytes;
+	/* Without being read, since range deletions left nothing of them. */
+	uint64_t dropped_tables;
+	uint64_t dropped_bytes;
 	char compression[8];
 };
 
@@ -850,7 +853,12 @@ struct cairn_metrics {
 	uint64_t flush_running;
 	uint64_t flush_bytes;
 
-	uint64_t compactions;
+	uint64_t compactions; /* of any kind; these are part of it: */
+	uint64_t compactions_delete_only;
+	uint64_t compactions_elision_only; /* of tombstones at the bottom */
+	uint64_t compactions_tombstones;   /* tables of many tombstones */
+	uint64_t compactions_reads;        /* tables that reads often pass */
+	uint64_t compactions_manual;
 	uint64_t compactions_running;
 	uint64_t compactions_queued;
 	uint64_t compactions_failed;

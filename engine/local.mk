@@ -138,6 +138,8 @@ libengine_la_SOURCES = \
 	engine/version/version_set.h \
 	engine/compact/column.c \
 	engine/compact/column.h \
+	engine/compact/covered.c \
+	engine/compact/covered.h \
 	engine/compact/flush.c \
 	engine/compact/intra.c \
 	engine/compact/intra.h \
@@ -153,6 +155,8 @@ libengine_la_SOURCES = \
 	engine/compact/plan.h \
 	engine/compact/range_out.c \
 	engine/compact/range_out.h \
+	engine/compact/special.c \
+	engine/compact/special.h \
 	engine/compact/targets.c \
 	engine/db/checkpoint.c \
 	engine/db/commit.c \
@@ -219,6 +223,7 @@ libengine_la_SOURCES = \
 	engine/db/work_flush.c \
 	engine/db/work_impl.h \
 	engine/db/work_manual.c \
+	engine/db/work_marks.c \
 	engine/db/write.c
 libengine_la_LIBADD = $(ZSTD_LIBS) $(XXHASH_LIBS) $(SNAPPY_LIBS) -lpthread
 

@@ -24,6 +24,7 @@ unit_tests = \
 	tests/engine/base/test_hash \
 	tests/engine/base/test_hist \
 	tests/engine/base/test_nearest \
+	tests/engine/compact/test_covered \
 	tests/engine/compact/test_job \
 	tests/engine/compact/test_merge_loop \
 	tests/engine/compact/test_picker \
@@ -141,6 +142,8 @@ tests_engine_base_test_hist_CFLAGS = $(unit_cflags)
 tests_engine_base_test_hist_LDADD = $(unit_ldadd)
 tests_engine_base_test_nearest_CFLAGS = $(unit_cflags)
 tests_engine_base_test_nearest_LDADD = $(unit_ldadd)
+tests_engine_compact_test_covered_CFLAGS = $(unit_cflags)
+tests_engine_compact_test_covered_LDADD = $(unit_ldadd)
 tests_engine_compact_test_job_CFLAGS = $(unit_cflags)
 tests_engine_compact_test_job_LDADD = $(unit_ldadd)
 tests_engine_compact_test_merge_loop_CFLAGS = $(unit_cflags)

@@ -74,6 +74,15 @@ static int plan_column(const struct picker *p, const struct column *c,
 	return copy_run(base, &to, &plan->inputs[1], &plan->n_inputs[1]);
 }
 
+static bool drops_any(const struct compaction_plan *drop,
+		      const struct version_files *files, const struct run *run)
+{
+	for (size_t i = run->begin; i < run->end; i++)
+		if (plan_has_file(drop, files->files[i]))
+			return true;
+	return false;
+}
+
 static bool column_conflicts(const struct picker *p, const struct column *c)
 {
 	const struct version_files *base = &p->v->level[p->targets.base_level];
@@ -86,6 +95,13 @@ static bool column_conflicts(const struct picker *p, const struct column *c)
 		struct range from = plan_from_range(q);
 		struct range all = plan_range(q);
 
+		if (q->kind == COMPACT_DROP) {
+			/* Of level 0 it is told by is_l0_input(). */
+			if (q->from_level == p->targets.base_level &&
+			    drops_any(q, base, &to))
+				return true;
+			continue;
+		}
 		if (q->from_level == 0 && range_meets(&c->range, &from))
 			return true;
 		if (q->to_level == p->targets.base_level &&
@@ -256,6 +272,22 @@ int column_pick(const struct picker *p, struct compaction_plan *out)
 out:
 	free(c.taken);
 	free(spare.taken);
+	return err;
+}
+
+int column_pick_from(const struct picker *p, const struct file_meta *f,
+		     struct compaction_plan *out)
+{
+	struct column c;
+	int err = column_init(&c, p->v->level[0].n);
+
+	if (!err && !column_from_seed(p, f, &c))
+		err = CAIRN_NOT_FOUND;
+	if (!err)
+		err = plan_column(p, &c, out);
+	if (!err)
+		err = plan_finish(p, out);
+	free(c.taken);
 	return err;
 }
 

@@ -15,6 +15,11 @@
  * jobs are at all of them. On failure *out is to be finished by the caller. */
 MUST_CHECK int column_pick(const struct picker *p, struct compaction_plan *out);
 
+/* The column of f, a file of level 0. As above. */
+MUST_CHECK int column_pick_from(const struct picker *p,
+				const struct file_meta *f,
+				struct compaction_plan *out);
+
 /* All files that meet [from, to] (data NULL: unbounded), or one another. Does
  * not look at running jobs. Otherwise as above. */
 MUST_CHECK int column_pick_manual(const struct picker *p,

@@ -491,7 +491,7 @@ int compaction_run(const struct job_context *c,
 {
 	struct compaction j = {
 		.info = { .output_level = plan->to_level,
-			  .manual = plan->manual,
+			  .manual = plan->kind == COMPACT_MANUAL,
 			  .overlaps_outside = overlaps_outside },
 		.ctx = c,
 		.plan = plan,
@@ -530,6 +530,13 @@ int compaction_run(const struct job_context *c,
 	for (int side = 0; side < 2; side++)
 		free(j.inputs[side].files);
 	return err;
+}
+
+int compaction_drop_edit(const struct compaction_plan *plan,
+			 struct version_edit *edit)
+{
+	assert(plan->kind == COMPACT_DROP && plan->n_inputs[1] == 0);
+	return delete_inputs(plan, edit);
 }
 
 int compaction_move_edit(const struct compaction_plan *plan,

@@ -73,6 +73,10 @@ MUST_CHECK int compaction_run(const struct job_context *c,
 			      const struct compaction_options *opts,
 			      struct job_result *out);
 
+/* The edit of a COMPACT_DROP. */
+MUST_CHECK int compaction_drop_edit(const struct compaction_plan *plan,
+				    struct version_edit *edit);
+
 /* The edit of a trivial move. */
 MUST_CHECK int compaction_move_edit(const struct compaction_plan *plan,
 				    struct version_edit *edit);

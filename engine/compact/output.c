@@ -391,6 +391,7 @@ static int add_to_edit(struct outputs *o, const struct output_table *t,
 	f->oldest_ancestor_time = o->opts.oldest_ancestor_time
 					  ? o->opts.oldest_ancestor_time
 					  : o->now;
+	atomic_store_explicit(&f->dense, s->dense, memory_order_relaxed);
 	file_meta_set_counts(f, s->entries, s->deletions, s->range_deletions);
 	err = version_edit_add_file(edit, o->opts.level, f);
 	file_meta_unref(f);

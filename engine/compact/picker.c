@@ -8,77 +8,9 @@
 #include "engine/base/error.h"
 #include "engine/compact/column.h"
 #include "engine/compact/plan.h"
+#include "engine/compact/special.h"
 
 /* ------------------------------------------------- levels 1 and below */
-
-/*
- * The inputs at level and level + 1 for a run of files of level. Then more
- * files of level, when they cost nothing at level + 1: they would have to be
- * merged with the same files there later.
- */
-static int plan_level(const struct picker *p, int level, struct run from,
-		      struct compaction_plan *plan)
-{
-	const struct version_files *files = &p->v->level[level];
-	const struct version_files *next = &p->v->level[level + 1];
-	uint64_t limit = EXPANSION_FILES * output_size(p, level + 1);
-	struct range r = { 0 };
-	struct run to, more, to_more;
-	int err;
-
-	run_widen(files, &from);
-	range_add_run(&r, files, &from);
-	to = run_overlapping(next, &r);
-	range_add_run(&r, next, &to);
-
-	more = run_overlapping(files, &r);
-	if (more.end - more.begin > from.end - from.begin &&
-	    run_bytes(files, &more) + run_bytes(next, &to) <= limit) {
-		struct range wide = { 0 };
-		struct compaction_plan try = { .from_level = level,
-					       .to_level = level + 1 };
-
-		range_add_run(&wide, files, &more);
-		to_more = run_overlapping(next, &wide);
-		range_add_run(&wide, next, &to_more);
-		try.smallest = wide.smallest;
-		try.largest = wide.largest;
-		try.inputs[0] = files->files + more.begin;
-		try.n_inputs[0] = more.end - more.begin;
-		if (to_more.begin == to.begin && to_more.end == to.end &&
-		    !plan_conflicts(&try, p->running))
-			from = more;
-	}
-	plan->from_level = level;
-	plan->to_level = level + 1;
-	err = copy_run(files, &from, &plan->inputs[0], &plan->n_inputs[0]);
-	if (!err)
-		err = copy_run(next, &to, &plan->inputs[1], &plan->n_inputs[1]);
-	return err ? err : plan_finish(p, plan);
-}
-
-/*
- * Whether a job is about to change f, a file of level, or its surroundings: no
- * plan with f in it could run. The test costs two comparisons per job.
- */
-static bool is_busy(const struct file_meta *f, int level,
-		    const struct picker_running *running)
-{
-	for (size_t i = 0; i < running->n; i++) {
-		const struct compaction_plan *p = running->plans[i];
-		struct range r;
-
-		if (level == p->to_level)
-			r = plan_range(p);
-		else if (level == p->from_level)
-			r = plan_from_range(p);
-		else
-			continue;
-		if (range_meets_file(&r, f))
-			return true;
-	}
-	return false;
-}
 
 /* A file to start from, and what it would drag along. */
 struct candidate {
@@ -100,19 +32,25 @@ static int cmp_candidate(const void *a, const void *b)
 	return (x->index > y->index) - (x->index < y->index);
 }
 
-/* Files of level that no job is at, the cheapest first. */
+/*
+ * Files [begin, end) of level that no job is at, the cheapest first, and how
+ * many.
+ */
 static size_t find_candidates(const struct picker *p, int level,
-			      struct candidate *out)
+			      const struct run *window, struct candidate *out)
 {
 	const struct version_files *files = &p->v->level[level];
 	const struct version_files *next = &p->v->level[level + 1];
-	size_t first = 0;
+	struct ikey begin = {
+		files->files[window->begin]->smallest_key.user_key, UINT64_MAX
+	};
+	size_t first = version_find_file(next, &begin);
 	size_t n = 0;
 
-	for (size_t i = 0; i < files->n; i++) {
+	for (size_t i = window->begin; i < window->end; i++) {
 		const struct file_meta *f = files->files[i];
-		uint64_t overlap = 0;
 		bool busy = is_busy(f, level, p->running);
+		uint64_t overlap = 0;
 
 		while (first < next->n &&
 		       file_meta_before(next->files[first], f))
@@ -136,28 +74,53 @@ static size_t find_candidates(const struct picker *p, int level,
 	return n;
 }
 
-static int pick_level(const struct picker *p, int level,
-		      struct compaction_plan *out)
+/* The first candidate of the window that nothing is in the way of. */
+static int pick_in_window(const struct picker *p, int level,
+			  const struct run *window,
+			  struct candidate *candidates,
+			  struct compaction_plan *out)
 {
-	struct candidate *candidates;
-	size_t n;
-	int err = CAIRN_NOT_FOUND;
+	size_t n = find_candidates(p, level, window, candidates);
 
-	if (!p->v->level[level].n)
-		return CAIRN_NOT_FOUND;
-	candidates = malloc(p->v->level[level].n * sizeof(*candidates));
-	if (!candidates)
-		return error_nomem();
-	n = find_candidates(p, level, candidates);
 	for (size_t i = 0; i < n; i++) {
 		struct run seed = { candidates[i].index,
 				    candidates[i].index + 1 };
+		int err = plan_level(p, level, seed, out);
 
-		err = plan_level(p, level, seed, out);
 		if (err || !plan_conflicts(out, p->running))
-			break;
+			return err;
 		compaction_plan_fini(out);
-		err = CAIRN_NOT_FOUND;
+	}
+	return CAIRN_NOT_FOUND;
+}
+
+/*
+ * Among so many files there is always a cheap one: of a level with more only a
+ * window is looked at, another one in each version. The database mutex is held
+ * meanwhile, and a level of a terabyte has tens of thousands of files.
+ */
+#define WINDOW 1024
+
+static int pick_level(const struct picker *p, int level,
+		      struct compaction_plan *out)
+{
+	size_t n = p->v->level[level].n;
+	size_t n_windows = (n + WINDOW - 1) / WINDOW;
+	struct candidate *candidates;
+	int err = CAIRN_NOT_FOUND;
+
+	if (!n)
+		return CAIRN_NOT_FOUND;
+	candidates = malloc((n < WINDOW ? n : WINDOW) * sizeof(*candidates));
+	if (!candidates)
+		return error_nomem();
+	for (size_t i = 0; err == CAIRN_NOT_FOUND && i < n_windows; i++) {
+		size_t at = (size_t)((p->v->number + i) % n_windows);
+		struct run window = { at * WINDOW, (at + 1) * WINDOW };
+
+		if (window.end > n)
+			window.end = n;
+		err = pick_in_window(p, level, &window, candidates, out);
 	}
 	free(candidates);
 	return err;
@@ -206,27 +169,46 @@ static void picker_init(struct picker *p, const struct version *v,
 	picker_targets(v, o, running, &p->targets);
 }
 
-int picker_pick(const struct version *v, const struct picker_options *o,
-		const struct picker_running *running,
-		struct compaction_plan *out)
+/* What a level needs by its score. */
+static int pick_score(const struct picker *p, struct compaction_plan *out)
 {
-	struct compaction_plan plan = { 0 };
 	int order[CAIRN_LEVELS];
-	struct picker p;
 
-	picker_init(&p, v, o, running);
-	order_levels(&p.targets, order);
+	order_levels(&p->targets, order);
 	for (int i = 0; i < CAIRN_LEVELS; i++) {
 		int level = order[i];
 		int err;
 
-		if (p.targets.score[level] <= 0)
+		if (p->targets.score[level] <= 0)
 			break;
-		err = level ? pick_level(&p, level, &plan)
-			    : column_pick(&p, &plan);
+		err = level ? pick_level(p, level, out) : column_pick(p, out);
+		if (err == CAIRN_OK)
+			give_reason(p, out);
+		if (err != CAIRN_NOT_FOUND)
+			return err;
+		compaction_plan_fini(out);
+	}
+	return CAIRN_NOT_FOUND;
+}
+
+int picker_pick(const struct version *v, const struct picker_options *o,
+		const struct picker_running *running,
+		struct compaction_plan *out)
+{
+	static int (*const ways[])(const struct picker *p,
+				   struct compaction_plan *out) = {
+		special_pick_drop,  pick_score,         special_pick_elide,
+		special_pick_dense, special_pick_reads,
+	};
+	struct compaction_plan plan = { 0 };
+	struct picker p;
+
+	picker_init(&p, v, o, running);
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		int err = ways[i](&p, &plan);
+
 		if (err == CAIRN_OK) {
 			assert(!plan_conflicts(&plan, running));
-			give_reason(&p, &plan);
 			*out = plan;
 			return CAIRN_OK;
 		}
@@ -243,10 +225,14 @@ int picker_pick(const struct version *v, const struct picker_options *o,
 static struct run manual_run(const struct version_files *files,
 			     struct cairn_slice from, struct cairn_slice to)
 {
+	struct ikey first = { from, UINT64_MAX };
 	struct run run = { 0 };
 
-	while (run.begin < files->n &&
-	       !file_meta_overlaps(files->files[run.begin], from, to))
+	if (from.data)
+		run.begin = version_find_file(files, &first);
+	/* One that ends before from, as only a tombstone reaches there. */
+	if (run.begin < files->n &&
+	    !file_meta_overlaps(files->files[run.begin], from, to))
 		run.begin++;
 	run.end = run.begin;
 	while (run.end < files->n &&
@@ -267,17 +253,10 @@ static bool is_last_level(const struct version *v, int level)
 static int manual_level(const struct picker *p, int level, bool in_place,
 			const struct run *run, struct compaction_plan *plan)
 {
-	int err;
-
 	if (run->begin == run->end)
 		return CAIRN_NOT_FOUND;
-	if (!in_place)
-		return plan_level(p, level, *run, plan);
-	plan->from_level = level;
-	plan->to_level = level;
-	err = copy_run(&p->v->level[level], run, &plan->inputs[0],
-		       &plan->n_inputs[0]);
-	return err ? err : plan_finish(p, plan);
+	return in_place ? plan_in_place(p, level, run, plan)
+			: plan_level(p, level, *run, plan);
 }
 
 int picker_pick_manual(const struct version *v, const struct picker_options *o,
@@ -309,7 +288,7 @@ int picker_pick_manual(const struct version *v, const struct picker_options *o,
 		compaction_plan_fini(&plan);
 		return err;
 	}
-	plan.manual = true;
+	plan.kind = COMPACT_MANUAL;
 	snprintf(plan.reason, sizeof(plan.reason), "manual");
 	*out = plan;
 	return CAIRN_OK;

@@ -10,6 +10,13 @@
  *
  * Level 0 goes to the base level in columns (column.c), but while it is small
  * beside the base level its files are merged among themselves (intra.c).
+ *
+ * Beside what levels ask for by their size there is what single files ask for
+ * (special.c): to be dropped, because range tombstones above delete all of
+ * them; to be rewritten without their tombstones at the bottom; to be moved on
+ * because they are mostly tombstones or because reads pass through them often.
+ * Such files are found elsewhere and handed over, so that a pick does not have
+ * to look at every file of a tree of terabytes.
  */
 #ifndef CAIRN_COMPACT_PICKER_H
 #define CAIRN_COMPACT_PICKER_H
@@ -24,8 +31,19 @@ struct picker_options {
 	unsigned l0_trigger; /* sublevels */
 };
 
+enum compaction_kind {
+	COMPACT_SCORE,  /* a level is over its target */
+	COMPACT_DROP,   /* delete-only: the inputs, of one level, just go */
+	COMPACT_ELIDE,  /* elision-only: rewritten without their tombstones */
+	COMPACT_DENSE,  /* one file of many tombstones moves on */
+	COMPACT_READS,  /* one file that reads often pass through moves on */
+	COMPACT_MANUAL, /* somebody asked */
+	N_COMPACTION_KINDS
+};
+
 /* A chosen or running compaction. Files carry references. */
 struct compaction_plan {
+	enum compaction_kind kind;
 	int from_level;
 	int to_level;
 	struct file_meta **inputs[2]; /* [0] of from_level, [1] of to_level */
@@ -38,7 +56,6 @@ struct compaction_plan {
 	uint64_t target_file_size;      /* of outputs; 0: a single one */
 	uint64_t grandparent_bytes_max; /* overlap that cuts an output */
 	bool trivial_move; /* the single input can change its level as it is */
-	bool manual;
 	double score;
 	char reason[64];
 	/* Smallest and largest user keys over all inputs; borrowed from them.
@@ -48,14 +65,31 @@ struct compaction_plan {
 };
 void compaction_plan_fini(struct compaction_plan *p);
 
-/* The jobs that are running, borrowed. */
+/* What goes on around the version; all borrowed. */
 struct picker_running {
+	/* The jobs that are running, and what must be left alone like them. */
 	const struct compaction_plan *const *plans;
 	size_t n;
+	/* Seqnos that must stay readable, ascending, the visible one last;
+	 * none: not known, and nothing that depends on them is picked. */
+	const uint64_t *snapshots;
+	size_t n_snapshots;
+	/* Files for which file_meta_is_notable(), live or not. */
+	struct file_meta *const *marked;
+	size_t n_marked;
 	/* The smallest seqno in a memtable; 0: there is none. A table of level
 	 * 0 may be newer than that when it was ingested. */
 	uint64_t unflushed_seqno;
+	/* Counts the files that are looked at, for tests; NULL: nobody asks. */
+	uint64_t *steps;
 };
+
+/* One file was looked at. */
+static inline void picker_step(const struct picker_running *r)
+{
+	if (r->steps)
+		++*r->steps;
+}
 
 struct level_targets {
 	int base_level;
@@ -72,8 +106,10 @@ void picker_targets(const struct version *v, const struct picker_options *o,
 /*
  * The most urgent compaction that conflicts with no running one: no shared
  * file, disjoint output ranges per output level, and no input range that
- * overlaps a running job's output into that level. CAIRN_NOT_FOUND when there
- * is nothing to do or all that is eligible conflicts.
+ * overlaps a running job's output into that level. What costs next to nothing
+ * goes first (COMPACT_DROP), then what levels need, then the rest.
+ * CAIRN_NOT_FOUND when there is nothing to do or all that is eligible
+ * conflicts.
  */
 MUST_CHECK int picker_pick(const struct version *v,
 			   const struct picker_options *o,
@@ -92,6 +128,15 @@ picker_pick_manual(const struct version *v, const struct picker_options *o,
 		   const struct picker_running *running, int level, bool bottom,
 		   struct cairn_slice from, struct cairn_slice to,
 		   struct compaction_plan *out);
+
+/*
+ * Snapshots below this seqno are in the way of what marked files ask for: there
+ * is something to pick when one of them goes. 0: none is.
+ */
+uint64_t picker_blocked_below(const struct picker_running *running);
+
+/* "score", "delete-only" ... Never NULL. */
+const char *compaction_kind_name(enum compaction_kind kind);
 
 /* Whether a and b may not run at the same time. */
 bool compaction_plans_conflict(const struct compaction_plan *a,

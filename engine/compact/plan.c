@@ -131,12 +131,37 @@ static bool reads_output(const struct compaction_plan *a,
 	return range_meets(&from, &out);
 }
 
+/* Whether they have an input in common; drop is of one level. */
+static bool share_file(const struct compaction_plan *drop,
+		       const struct compaction_plan *b)
+{
+	struct range rd = plan_range(drop);
+	struct range rb = plan_range(b);
+
+	if ((drop->from_level != b->from_level &&
+	     drop->from_level != b->to_level) ||
+	    !range_meets(&rd, &rb))
+		return false;
+	for (size_t i = 0; i < drop->n_inputs[0]; i++)
+		if (plan_has_file(b, drop->inputs[0][i]))
+			return true;
+	return false;
+}
+
 bool compaction_plans_conflict(const struct compaction_plan *a,
 			       const struct compaction_plan *b)
 {
 	struct range ra = plan_range(a);
 	struct range rb = plan_range(b);
 
+	/*
+	 * Files may vanish beside and between what others read: whoever wants a
+	 * key of theirs in the same level needs the file itself.
+	 */
+	if (a->kind == COMPACT_DROP)
+		return share_file(a, b);
+	if (b->kind == COMPACT_DROP)
+		return share_file(b, a);
 	if (a->to_level == b->to_level && range_meets(&ra, &rb))
 		return true;
 	/* Columns of level 0 may go to two levels when the base level moves. */
@@ -158,11 +183,38 @@ bool plan_conflicts(const struct compaction_plan *p,
 	return false;
 }
 
-static bool is_input(const struct file_meta *f, const struct compaction_plan *p)
+bool plan_has_file(const struct compaction_plan *p, const struct file_meta *f)
 {
-	for (size_t i = 0; i < p->n_inputs[0]; i++)
-		if (p->inputs[0][i] == f)
+	for (int side = 0; side < 2; side++)
+		for (size_t i = 0; i < p->n_inputs[side]; i++)
+			if (p->inputs[side][i] == f)
+				return true;
+	return false;
+}
+
+bool is_busy(const struct file_meta *f, int level,
+	     const struct picker_running *running)
+{
+	picker_step(running);
+	for (size_t i = 0; i < running->n; i++) {
+		const struct compaction_plan *p = running->plans[i];
+		struct range r;
+
+		if (p->kind == COMPACT_DROP) {
+			/* Nothing but the files themselves. */
+			if (level == p->from_level && plan_has_file(p, f))
+				return true;
+			continue;
+		}
+		if (level == p->to_level)
+			r = plan_range(p);
+		else if (level == p->from_level)
+			r = plan_from_range(p);
+		else
+			continue;
+		if (range_meets_file(&r, f))
 			return true;
+	}
 	return false;
 }
 
@@ -171,12 +223,27 @@ bool is_l0_input(const struct file_meta *f,
 {
 	for (size_t i = 0; i < running->n; i++)
 		if (running->plans[i]->from_level == 0 &&
-		    is_input(f, running->plans[i]))
+		    plan_has_file(running->plans[i], f))
 			return true;
 	return false;
 }
 
 /* ---------------------------------------------------------- making a plan */
+
+const char *compaction_kind_name(enum compaction_kind kind)
+{
+	static const char *const names[N_COMPACTION_KINDS] = {
+		[COMPACT_SCORE] = "score",
+		[COMPACT_DROP] = "delete-only",
+		[COMPACT_ELIDE] = "elision-only",
+		[COMPACT_DENSE] = "tombstones",
+		[COMPACT_READS] = "reads",
+		[COMPACT_MANUAL] = "manual",
+	};
+
+	assert(kind < N_COMPACTION_KINDS);
+	return names[kind];
+}
 
 void compaction_plan_fini(struct compaction_plan *p)
 {
@@ -227,9 +294,7 @@ int copy_run(const struct version_files *files, const struct run *run,
 			  n_out);
 }
 
-/* Whether a level deeper than the output has files in the range. */
-static bool anything_below(const struct picker *p, int level,
-			   const struct range *r)
+bool anything_below(const struct picker *p, int level, const struct range *r)
 {
 	for (level++; level < CAIRN_LEVELS; level++) {
 		struct run run = run_overlapping(&p->v->level[level], r);
@@ -267,6 +332,61 @@ static bool can_move(const struct picker *p, const struct compaction_plan *plan,
 	       anything_below(p, plan->to_level, r);
 }
 
+/* More files of level, when they cost nothing at level + 1, are taken along:
+ * they would have to be merged with the same files there later. */
+int plan_level(const struct picker *p, int level, struct run from,
+	       struct compaction_plan *plan)
+{
+	const struct version_files *files = &p->v->level[level];
+	const struct version_files *next = &p->v->level[level + 1];
+	uint64_t limit = EXPANSION_FILES * output_size(p, level + 1);
+	struct range r = { 0 };
+	struct run to, more, to_more;
+	int err;
+
+	run_widen(files, &from);
+	range_add_run(&r, files, &from);
+	to = run_overlapping(next, &r);
+	range_add_run(&r, next, &to);
+
+	more = run_overlapping(files, &r);
+	if (more.end - more.begin > from.end - from.begin &&
+	    run_bytes(files, &more) + run_bytes(next, &to) <= limit) {
+		struct range wide = { 0 };
+		struct compaction_plan try = { .from_level = level,
+					       .to_level = level + 1 };
+
+		range_add_run(&wide, files, &more);
+		to_more = run_overlapping(next, &wide);
+		range_add_run(&wide, next, &to_more);
+		try.smallest = wide.smallest;
+		try.largest = wide.largest;
+		try.inputs[0] = files->files + more.begin;
+		try.n_inputs[0] = more.end - more.begin;
+		if (to_more.begin == to.begin && to_more.end == to.end &&
+		    !plan_conflicts(&try, p->running))
+			from = more;
+	}
+	plan->from_level = level;
+	plan->to_level = level + 1;
+	err = copy_run(files, &from, &plan->inputs[0], &plan->n_inputs[0]);
+	if (!err)
+		err = copy_run(next, &to, &plan->inputs[1], &plan->n_inputs[1]);
+	return err ? err : plan_finish(p, plan);
+}
+
+int plan_in_place(const struct picker *p, int level, const struct run *run,
+		  struct compaction_plan *plan)
+{
+	int err;
+
+	plan->from_level = level;
+	plan->to_level = level;
+	err = copy_run(&p->v->level[level], run, &plan->inputs[0],
+		       &plan->n_inputs[0]);
+	return err ? err : plan_finish(p, plan);
+}
+
 int plan_finish(const struct picker *p, struct compaction_plan *plan)
 {
 	struct range r = { 0 };
@@ -282,7 +402,7 @@ int plan_finish(const struct picker *p, struct compaction_plan *plan)
 	plan->smallest = r.smallest;
 	plan->largest = r.largest;
 	/* Files of level 0 that share seqnos would break the staircase. */
-	if (plan->to_level == 0)
+	if (plan->to_level == 0 || plan->kind == COMPACT_DROP)
 		return CAIRN_OK;
 	plan->target_file_size = output_size(p, plan->to_level);
 	plan->grandparent_bytes_max =

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the parts of the picker share: key ranges, runs of files, the rules of
- * what may run beside what, and the last steps of every plan. Private to
- * picker.c, column.c and targets.c.
+ * what may run beside what, and the last steps of every plan. Private to the
+ * parts of the picker.
  */
 #ifndef CAIRN_COMPACT_PLAN_H
 #define CAIRN_COMPACT_PLAN_H
@@ -66,9 +66,22 @@ struct range plan_from_range(const struct compaction_plan *p);
 bool plan_conflicts(const struct compaction_plan *p,
 		    const struct picker_running *running);
 
+/* Whether f is an input of the plan, on either side. */
+bool plan_has_file(const struct compaction_plan *p, const struct file_meta *f);
+
+/*
+ * Whether a job is about to change f, a file of level, or its surroundings: no
+ * plan with f in it could run. The test costs two comparisons per job.
+ */
+bool is_busy(const struct file_meta *f, int level,
+	     const struct picker_running *running);
+
 /* Whether a job is reading f, a file of level 0. */
 bool is_l0_input(const struct file_meta *f,
 		 const struct picker_running *running);
+
+/* Whether a level deeper than level has files in the range. */
+bool anything_below(const struct picker *p, int level, const struct range *r);
 
 /* The size of the tables that are written to level. */
 uint64_t output_size(const struct picker *p, int level);
@@ -77,6 +90,18 @@ uint64_t output_size(const struct picker *p, int level);
 MUST_CHECK int copy_run(const struct version_files *files,
 			const struct run *run, struct file_meta ***out,
 			size_t *n_out);
+
+/*
+ * The inputs at level and level + 1 for a run of files of level, and more files
+ * of level where they cost nothing.
+ */
+MUST_CHECK int plan_level(const struct picker *p, int level, struct run from,
+			  struct compaction_plan *plan);
+
+/* A run of files of a level, rewritten where they are. */
+MUST_CHECK int plan_in_place(const struct picker *p, int level,
+			     const struct run *run,
+			     struct compaction_plan *plan);
 
 /* Fill in all that follows from levels and inputs. */
 MUST_CHECK int plan_finish(const struct picker *p,

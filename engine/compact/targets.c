@@ -104,7 +104,8 @@ static void sizes_after(const struct version *v,
 		const struct compaction_plan *p = running->plans[i];
 
 		size[p->from_level] -= (double)p->bytes[0];
-		size[p->to_level] += (double)p->bytes[0];
+		if (p->kind != COMPACT_DROP)
+			size[p->to_level] += (double)p->bytes[0];
 	}
 }
 

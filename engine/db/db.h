@@ -90,6 +90,7 @@ struct cairn_db {
 	struct hist commit_ns;
 	struct hist sync_ns;
 	_Atomic uint64_t pinned_keys;
+	_Atomic uint64_t read_samples; /* of iterators */
 };
 
 /* A failed point in one line, for messages: "PATH: offset N: WHAT IT WAS". Sets

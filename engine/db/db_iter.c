@@ -7,6 +7,7 @@
 #include "engine/base/error.h"
 #include "engine/db/db.h"
 #include "engine/db/read_only.h"
+#include "engine/db/work.h"
 #include "engine/kv/kind.h"
 #include "engine/kv/merging_iter.h"
 #include "engine/version/level_iter.h"
@@ -24,6 +25,55 @@ static bool end(struct cairn_iter *it, int status)
 	return false;
 }
 
+/*
+ * Bytes shown, on average, from one sampled read to the next. They differ, so
+ * that a rhythm of the reader's does not always meet the same keys.
+ */
+#define SAMPLE_BYTES (UINT64_C(1) << 20)
+
+static int64_t next_sample(struct cairn_db *db)
+{
+	uint64_t n = atomic_fetch_add_explicit(&db->read_samples, 1,
+					       memory_order_relaxed);
+
+	/* The upper bits of a multiplication by 2^64 / phi: [0, 2 x above). */
+	return (int64_t)(n * UINT64_C(0x9e3779b97f4a7c15) >> 43);
+}
+
+/*
+ * The read cost more than it had to when the key lies within the bounds of
+ * files of more than one level: charge the topmost one, and have it compacted
+ * when it has been charged often.
+ */
+__attribute__((noinline)) static void sample_read(struct cairn_iter *it)
+{
+	const struct version *v = it->state->version;
+	struct file_meta *top = NULL;
+	struct file_meta *f;
+	unsigned n = 0;
+
+	it->sample_left = next_sample(it->db);
+	for (size_t i = v->n_sublevels; i-- > 0;) {
+		f = version_file_for(&v->sublevel[i], it->key);
+		n += f != NULL;
+		top = top ? top : f;
+	}
+	for (int l = 1; l < CAIRN_LEVELS; l++) {
+		f = version_file_for(&v->level[l], it->key);
+		n += f != NULL;
+		top = top ? top : f;
+	}
+	if (n > 1 && it->db->work && file_meta_charge_read(top))
+		work_note_read_often(it->db->work, top);
+}
+
+static inline void note_read(struct cairn_iter *it)
+{
+	it->sample_left -= (int64_t)(it->key.len + it->value.len);
+	if (it->sample_left < 0)
+		sample_read(it);
+}
+
 static bool show_input(struct cairn_iter *it)
 {
 	it->valid = true;
@@ -32,6 +82,7 @@ static bool show_input(struct cairn_iter *it)
 	it->status = CAIRN_OK;
 	it->key = it->in->key.user_key;
 	it->value = it->in->value;
+	note_read(it);
 	return true;
 }
 
@@ -42,6 +93,7 @@ static bool show_copies(struct cairn_iter *it)
 	it->status = CAIRN_OK;
 	it->key = buf_slice(&it->key_copy);
 	it->value = buf_slice(&it->value_copy);
+	note_read(it);
 	return true;
 }
 
@@ -54,6 +106,7 @@ static bool show_merged(struct cairn_iter *it, bool backward)
 	it->status = CAIRN_OK;
 	it->key = buf_slice(&it->key_copy);
 	it->value = buf_slice(&it->merged_copy);
+	note_read(it);
 	return true;
 }
 
@@ -793,6 +846,7 @@ static int open_iter(struct cairn_iter *it, struct cairn_iter **out)
 	struct cairn_db *db = it->db;
 	int err = open_input(it, &it->batch, &it->in);
 
+	it->sample_left = next_sample(db);
 	if (err) {
 		release(it);
 		free(it);

@@ -56,6 +56,7 @@ struct cairn_iter {
 	bool merged;   /* the third way; only when valid and not backward */
 	bool prefix_mode;
 	int status;
+	int64_t sample_left; /* bytes to show until a read is sampled */
 	struct cairn_slice key;
 	struct cairn_slice value;
 

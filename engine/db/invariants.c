@@ -301,6 +301,153 @@ out:
 	return err;
 }
 
+/* ----------------------------------------------------------- dropped files */
+
+/* The tombstones of f, cut to the keys that they count for without doubt. */
+static int list_tombstones(struct cairn_db *db, const struct file_meta *f,
+			   struct range_del_list *list, bool *unreadable)
+{
+	const struct range_dels *d;
+	struct table_ref *ref;
+	int err = table_cache_get(db->tables, f->number, f->size, &ref);
+
+	if (err) {
+		*unreadable = true;
+		return err;
+	}
+	d = table_range_dels(table_ref_table(ref));
+	for (size_t i = 0; d && !err && i < d->n_tombs; i++) {
+		struct range_del t = range_dels_tomb(d, i);
+
+		if (slice_cmp(t.start, f->smallest_key.user_key) < 0)
+			t.start = f->smallest_key.user_key;
+		if (slice_cmp(t.end, f->largest_key.user_key) > 0)
+			t.end = f->largest_key.user_key;
+		err = range_del_list_add(list, &t);
+	}
+	table_cache_release(db->tables, ref);
+	return err;
+}
+
+/* Those of all files that lie above g and overlap it. */
+static int list_above(struct cairn_db *db, const struct version *v, int level,
+		      const struct file_meta *g, struct range_del_list *list,
+		      bool *unreadable)
+{
+	int err = CAIRN_OK;
+
+	for (int l = 0; !err && l <= level; l++)
+		for (size_t i = 0; !err && i < v->level[l].n; i++) {
+			const struct file_meta *f = v->level[l].files[i];
+
+			/* Of level 0 those before it are newer. */
+			if (l == level && (l > 0 || f == g))
+				break;
+			if (!file_meta_before(f, g) && !file_meta_before(g, f))
+				err = list_tombstones(db, f, list, unreadable);
+		}
+	return err;
+}
+
+/* Whether a snapshot sees the seqno but not that the span is deleted. */
+static bool is_seen(const struct range_dels *d, size_t span, uint64_t seqno,
+		    const uint64_t *snapshots, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n && snapshots[i] < seqno)
+		i++;
+	/* What nobody sees yet, somebody is about to see. */
+	return i == n || !d || span >= d->n ||
+	       range_dels_newest(d, span, snapshots[i]) <= seqno;
+}
+
+static int check_dead_entries(struct cairn_db *db, const struct file_meta *g,
+			      const struct range_dels *d,
+			      const uint64_t *snapshots, size_t n,
+			      bool *unreadable)
+{
+	size_t span = 0;
+	struct iter *it;
+	int err = table_cache_iter_new(db->tables, g->number, g->size,
+				       TABLE_SCAN_BULK, &it);
+
+	if (err) {
+		*unreadable = true;
+		return err;
+	}
+	for (iter_first(it); it->valid && !err; iter_next(it)) {
+		if (d)
+			span = range_dels_find(d, it->key.user_key, span);
+		if (is_seen(d, span, ikey_seqno(&it->key), snapshots, n))
+			err = violated(g, "is dropped with an entry that is "
+					  "not deleted");
+	}
+	if (!err && it->status) {
+		*unreadable = true;
+		err = it->status;
+	}
+	iter_close(it);
+	return err;
+}
+
+static int check_dead_ranges(struct cairn_db *db, const struct file_meta *g,
+			     const struct range_dels *d,
+			     const uint64_t *snapshots, size_t n,
+			     bool *unreadable)
+{
+	struct range_del_list own = { 0 };
+	struct range_dels *set = NULL;
+	int err = list_tombstones(db, g, &own, unreadable);
+
+	if (!err)
+		err = range_dels_new(&own, &set);
+	for (size_t i = 0; !err && set && i < set->n_tombs; i++) {
+		struct range_del t = range_dels_tomb(set, i);
+		size_t span = d ? range_dels_find(d, t.start, 0) : 0;
+
+		for (;; span++) {
+			if (is_seen(d, span, t.seqno, snapshots, n)) {
+				err = violated(g, "is dropped with a range "
+						  "tombstone that counts");
+				break;
+			}
+			if (slice_cmp(t.end, d->bound[span + 1]) <= 0)
+				break;
+		}
+	}
+	range_dels_unref(set);
+	range_del_list_fini(&own);
+	return err;
+}
+
+int invariants_of_drop(struct cairn_db *db, const struct version *v,
+		       const struct compaction_plan *plan,
+		       const uint64_t *snapshots, size_t n, bool *unreadable)
+{
+	int err = CAIRN_OK;
+
+	*unreadable = false;
+	for (size_t i = 0; !err && i < plan->n_inputs[0]; i++) {
+		const struct file_meta *g = plan->inputs[0][i];
+		struct range_del_list list = { 0 };
+		struct range_dels *d = NULL;
+
+		err = list_above(db, v, plan->from_level, g, &list, unreadable);
+		if (!err)
+			err = range_dels_new(&list, &d);
+		if (!err)
+			err = check_dead_entries(db, g, d, snapshots, n,
+						 unreadable);
+		if (!err)
+			err = check_dead_ranges(db, g, d, snapshots, n,
+						unreadable);
+		range_dels_unref(d);
+		range_del_list_fini(&list);
+	}
+	return err;
+}
+
 /* -------------------------------------------------------------- every edit */
 
 static void end(struct cairn_db *db)
@@ -308,6 +455,18 @@ static void end(struct cairn_db *db)
 	fprintf(stderr, "%s: invariant violated: %s\n", db->dir,
 		cairn_errmsg());
 	abort();
+}
+
+void invariants_assert_dead(struct cairn_db *db, const struct version *v,
+			    const struct compaction_plan *plan,
+			    const uint64_t *snapshots, size_t n)
+{
+	bool unreadable;
+
+	if (invariants_of_drop(db, v, plan, snapshots, n, &unreadable) ==
+		    CAIRN_ECORRUPT &&
+	    !unreadable)
+		end(db);
 }
 
 static bool is_moved(const struct version_edit *edit, uint64_t number)

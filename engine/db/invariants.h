@@ -20,6 +20,7 @@
 #ifndef CAIRN_DB_INVARIANTS_H
 #define CAIRN_DB_INVARIANTS_H
 
+#include "engine/compact/picker.h"
 #include "engine/db/db.h"
 
 /* Of the version; last_seqno is the MANIFEST's. CAIRN_ECORRUPT and what is
@@ -36,10 +37,25 @@ MUST_CHECK int invariants_of_table(struct cairn_db *db,
 				   const struct file_meta *f, bool *unreadable);
 
 /*
+ * Of the files that a COMPACT_DROP is about to take out of v: each entry and
+ * each tombstone is deleted, for each of the snapshots (ascending, the visible
+ * seqno last) that sees it, by a range tombstone of a table above that one sees
+ * as well. Results as above.
+ */
+MUST_CHECK int invariants_of_drop(struct cairn_db *db, const struct version *v,
+				  const struct compaction_plan *plan,
+				  const uint64_t *snapshots, size_t n,
+				  bool *unreadable);
+
+/* The same; ends the program when it does not hold. */
+void invariants_assert_dead(struct cairn_db *db, const struct version *v,
+			    const struct compaction_plan *plan,
+			    const uint64_t *snapshots, size_t n);
+
+/*
  * After edit, as it was logged, made v, and before that is installed: all of
- * the above; ends the
- * program, saying why, when something does not hold. What cannot be read for
- * other reasons is passed over. No locks.
+ * the above but the last; ends the program, saying why, when something does not
+ * hold. What cannot be read for other reasons is passed over. No locks.
  */
 void invariants_assert(struct cairn_db *db, const struct version *v,
 		       const struct version_edit *edit);

@@ -5,6 +5,7 @@
 
 #include "engine/base/error.h"
 #include "engine/db/db.h"
+#include "engine/db/work.h"
 
 struct cairn_snapshot *cairn_snapshot_new(struct cairn_db *db)
 {
@@ -37,6 +38,8 @@ void cairn_snapshot_release(struct cairn_snapshot *s)
 	db = s->db;
 	mutex_lock(&db->mu);
 	list_remove(&s->link);
+	if (db->work)
+		work_snapshot_gone(db->work, s->seqno);
 	mutex_unlock(&db->mu);
 	free(s);
 }

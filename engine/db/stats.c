@@ -42,6 +42,7 @@ void stats_count_compaction(struct stats *s, const struct compaction_plan *p,
 	struct level_stats *l = &s->level[p->to_level];
 
 	s->compactions++;
+	s->compactions_of[p->kind]++;
 	if (p->from_level < p->to_level)
 		l->in_bytes += p->bytes[0];
 	l->read_bytes += p->bytes[0] + p->bytes[1];
@@ -51,8 +52,17 @@ void stats_count_compaction(struct stats *s, const struct compaction_plan *p,
 void stats_count_move(struct stats *s, const struct compaction_plan *p)
 {
 	s->compactions++;
+	s->compactions_of[p->kind]++;
 	s->level[p->to_level].moved_tables += p->n_inputs[0];
 	s->level[p->to_level].moved_bytes += p->bytes[0];
+}
+
+void stats_count_drop(struct stats *s, const struct compaction_plan *p)
+{
+	s->compactions++;
+	s->compactions_of[p->kind]++;
+	s->level[p->from_level].dropped_tables += p->n_inputs[0];
+	s->level[p->from_level].dropped_bytes += p->bytes[0];
 }
 
 void stats_count_ingested(struct stats *s, int level, uint64_t bytes)
@@ -116,6 +126,8 @@ static void get_levels(struct cairn_db *db, struct cairn_metrics *out)
 		l->moved_bytes = s->moved_bytes;
 		l->ingested_tables = s->ingested_tables;
 		l->ingested_bytes = s->ingested_bytes;
+		l->dropped_tables = s->dropped_tables;
+		l->dropped_bytes = s->dropped_bytes;
 		snprintf(l->compression, sizeof(l->compression), "%s",
 			 codec_name(db->level_write[i].codec));
 		out->live_table_bytes += files->bytes;
@@ -189,6 +201,11 @@ static void get_guarded(struct cairn_db *db, uint64_t now,
 	out->flushes = s->flushes;
 	out->flush_bytes = s->flush_bytes;
 	out->compactions = s->compactions;
+	out->compactions_delete_only = s->compactions_of[COMPACT_DROP];
+	out->compactions_elision_only = s->compactions_of[COMPACT_ELIDE];
+	out->compactions_tombstones = s->compactions_of[COMPACT_DENSE];
+	out->compactions_reads = s->compactions_of[COMPACT_READS];
+	out->compactions_manual = s->compactions_of[COMPACT_MANUAL];
 	out->compactions_failed = s->compactions_failed;
 	out->stalls = s->stalls;
 	out->stall_us = s->stall_us;
@@ -247,7 +264,11 @@ static const char *job_kind(const struct job *j)
 		return "flush";
 	if (j->is_ingest)
 		return "ingest";
-	return j->plan.trivial_move ? "move" : "compaction";
+	if (j->plan.trivial_move)
+		return "move";
+	if (j->plan.kind == COMPACT_SCORE || j->plan.kind == COMPACT_MANUAL)
+		return "compaction";
+	return compaction_kind_name(j->plan.kind);
 }
 
 static void describe_job(struct job *j, struct cairn_job *out)

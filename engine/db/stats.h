@@ -17,6 +17,8 @@ struct level_stats {
 	uint64_t moved_bytes;
 	uint64_t ingested_tables;
 	uint64_t ingested_bytes;
+	uint64_t dropped_tables;
+	uint64_t dropped_bytes;
 };
 
 struct stats {
@@ -25,6 +27,7 @@ struct stats {
 	uint64_t flushes;
 	uint64_t flush_bytes;
 	uint64_t compactions;
+	uint64_t compactions_of[N_COMPACTION_KINDS];
 	uint64_t compactions_failed;
 	uint64_t stalls;
 	uint64_t stall_us;
@@ -40,6 +43,7 @@ void stats_count_flush(struct stats *s, const struct job_result *r);
 void stats_count_compaction(struct stats *s, const struct compaction_plan *p,
 			    const struct job_result *r);
 void stats_count_move(struct stats *s, const struct compaction_plan *p);
+void stats_count_drop(struct stats *s, const struct compaction_plan *p);
 void stats_count_ingested(struct stats *s, int level, uint64_t bytes);
 
 /* Any thread, for relaxed counters. */

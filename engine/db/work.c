@@ -87,6 +87,7 @@ int work_log_edit(struct work *w, struct version_edit *edit)
 		obsolete_drop_tables(db->obsolete, edit,
 				     version_set_current(db->versions));
 		version_set_install(db->versions, v);
+		work_note_edit(w, edit);
 		if (edit->has_log_number)
 			obsolete_wals_below(db->obsolete, edit->log_number);
 		manifest_changed(w, manifest);
@@ -264,16 +265,24 @@ uint64_t work_unflushed_seqno(const struct cairn_db *db)
 int running_plans_new(const struct work *w, bool with_shunned,
 		      struct running_plans *out)
 {
+	uint64_t newest;
 	size_t n = 0;
+	int err;
 
+	*out = (struct running_plans){ 0 };
+	err = snapshots_collect(w->db, &out->snapshots, &newest);
+	if (err)
+		return err;
 	list_for_each (pos, &w->jobs)
 		n++;
 	list_for_each (pos, &w->shunned)
 		n++;
 	out->plans =
 		malloc((n ? n : 1) * sizeof(const struct compaction_plan *));
-	if (!out->plans)
+	if (!out->plans) {
+		buf_fini(&out->snapshots);
 		return error_nomem();
+	}
 	n = 0;
 	list_for_each (pos, &w->jobs) {
 		const struct job *j = list_entry(pos, struct job, link);
@@ -285,14 +294,23 @@ int running_plans_new(const struct work *w, bool with_shunned,
 		if (with_shunned)
 			out->plans[n++] =
 				&list_entry(pos, struct job, link)->plan;
-	out->running = (struct picker_running){ out->plans, n,
-						work_unflushed_seqno(w->db) };
+	out->running = (struct picker_running){
+		.plans = out->plans,
+		.n = n,
+		.snapshots =
+			(const uint64_t *)(const void *)out->snapshots.data,
+		.n_snapshots = out->snapshots.len / sizeof(uint64_t),
+		.marked = w->marked.files,
+		.n_marked = w->marked.n,
+		.unflushed_seqno = work_unflushed_seqno(w->db),
+	};
 	return CAIRN_OK;
 }
 
 void running_plans_fini(struct running_plans *r)
 {
 	free(r->plans);
+	buf_fini(&r->snapshots);
 }
 
 void work_targets(const struct work *w, struct level_targets *out)
@@ -382,6 +400,13 @@ static int compact(struct work *w, struct job *j, const struct version *v,
 	if (j->plan.trivial_move)
 		return compaction_move_edit(&j->plan, &r->edit);
 	job_context(j, &ctx);
+	if (j->plan.kind == COMPACT_DROP) {
+#ifdef CAIRN_INVARIANTS
+		invariants_assert_dead(w->db, v, &j->plan, ctx.snapshots,
+				       ctx.n_snapshots);
+#endif
+		return compaction_drop_edit(&j->plan, &r->edit);
+	}
 	return compaction_run(&ctx, &j->plan, &opts, r);
 }
 
@@ -397,6 +422,8 @@ static int install(struct work *w, struct job *j, struct job_result *r)
 	}
 	if (j->plan.trivial_move) {
 		stats_count_move(db->stats, &j->plan);
+	} else if (j->plan.kind == COMPACT_DROP) {
+		stats_count_drop(db->stats, &j->plan);
 	} else {
 		stats_count_compaction(db->stats, &j->plan, r);
 		stats_add(&db->pinned_keys, r->entries_pinned);
@@ -468,7 +495,7 @@ int work_compact(struct work *w, struct job *j)
 	j->bytes = j->plan.bytes[0] + j->plan.bytes[1];
 	err = job_begin(w, j);
 	if (err) {
-		if (!j->plan.manual)
+		if (j->plan.kind != COMPACT_MANUAL)
 			note_result(w, err);
 		job_free(j);
 		return err;
@@ -484,12 +511,12 @@ int work_compact(struct work *w, struct job *j)
 		db->stats->compactions_failed++;
 	job_end(w, j);
 	/* Before another thread picks the same again. */
-	shun = err == CAIRN_ECORRUPT && !j->plan.manual;
+	shun = err == CAIRN_ECORRUPT && j->plan.kind != COMPACT_MANUAL;
 	if (shun) {
 		j->shunned_until_us = UINT64_MAX;
 		list_add_tail(&w->shunned, &j->link);
 	}
-	if (!j->plan.manual)
+	if (j->plan.kind != COMPACT_MANUAL)
 		note_result(w, err);
 	mutex_unlock(&db->mu);
 
@@ -518,6 +545,7 @@ static int pick(struct work *w, struct job **out)
 	if (!err) {
 		err = picker_pick(version_set_current(db->versions),
 				  &db->picker, &running.running, &j->plan);
+		w->blocked_below = picker_blocked_below(&running.running);
 		running_plans_fini(&running);
 	}
 	if (err) {
@@ -629,6 +657,7 @@ static void destroy(struct work *w)
 		list_remove(pos);
 		job_free(list_entry(pos, struct job, link));
 	}
+	work_marks_fini(w);
 	cond_fini(&w->changed);
 	cond_fini(&w->done);
 	cond_fini(&w->token_free);

@@ -37,6 +37,13 @@ MUST_CHECK int work_flush_all(struct work *w);
 /* A memtable that waits for its flush lost its last writer. No locks. */
 void work_flush_ready(struct work *w);
 
+/* A sampled read was the last straw for f (file_meta_charge_read()). No locks.
+ */
+void work_note_read_often(struct work *w, struct file_meta *f);
+
+/* A snapshot of seqno was released: what it barred may be due. mu held. */
+void work_snapshot_gone(struct work *w, uint64_t seqno);
+
 /*
  * Log edit and install the version. mu held; let go for the I/O. On CAIRN_OK
  * the version is current and mu has been held since: the caller goes on to

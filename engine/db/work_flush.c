@@ -180,6 +180,8 @@ static void count_table(struct cairn_db *db, struct file_meta *f)
 		return;
 	props = table_props(table_ref_table(ref));
 	dels = table_range_dels(table_ref_table(ref));
+	atomic_store_explicit(&f->dense, table_props_is_dense(props),
+			      memory_order_relaxed);
 	file_meta_set_counts(f, props->entries, props->deletions,
 			     dels ? dels->n_tombs : 0);
 	table_cache_release(db->tables, ref);
@@ -201,6 +203,7 @@ static bool count_one(struct work *w)
 		return false;
 	}
 	w->counted_number = f->number;
+	file_meta_ref(f);
 	w->n_to_count--;
 	v = version_ref(version_set_current(db->versions));
 	mutex_unlock(&db->mu);
@@ -208,6 +211,8 @@ static bool count_one(struct work *w)
 	version_unref(v);
 	obsolete_wake(db->obsolete);
 	mutex_lock(&db->mu);
+	work_note_file(w, f);
+	file_meta_unref(f);
 	return true;
 }
 
@@ -244,7 +249,7 @@ void *work_flush_thread(void *arg)
 			work_install_read_state(w);
 			if (w->install_due)
 				cond_wait_us(&w->changed, &db->mu, 100000);
-		} else if (!count_one(w)) {
+		} else if (!work_learn_one(w) && !count_one(w)) {
 			cond_wait(&w->changed, &db->mu);
 			continue;
 		}
@@ -338,8 +343,8 @@ int cairn_flush(struct cairn_db *db, bool wait)
 /* Whether anything is running or due. mu held. */
 static bool is_busy(const struct work *w)
 {
-	return w->db->n_imm || !list_empty(&w->jobs) ||
-	       (w->pick_due && w->db->opts.auto_compactions);
+	return w->db->n_imm || !list_empty(&w->jobs) || w->to_learn.n ||
+	       w->learning || (w->pick_due && w->db->opts.auto_compactions);
 }
 
 int cairn_wait_idle(struct cairn_db *db)

@@ -4,6 +4,7 @@
 #ifndef CAIRN_DB_WORK_IMPL_H
 #define CAIRN_DB_WORK_IMPL_H
 
+#include "engine/compact/covered.h"
 #include "engine/compact/job.h"
 #include "engine/db/work.h"
 
@@ -69,6 +70,13 @@ struct work {
 	unsigned n_manual_urgent;  /* manual ones that found no gap for long */
 	struct list shunned; /* plans that met damage: left alone for a while */
 
+	/* Files that ask for something (work_marks.c), by number, live or a
+	 * moment ago; and files whose range tombstones have to be looked at. */
+	struct file_list marked;
+	struct file_list to_learn;
+	bool learning;
+	uint64_t blocked_below; /* picker_blocked_below() of the last pick */
+
 	/* The background error. */
 	struct background_error error;
 	_Atomic bool refuse_writes; /* release and acquire: with the message */
@@ -94,15 +102,25 @@ void job_context(struct job *j, struct job_context *out);
  */
 MUST_CHECK int work_compact(struct work *w, struct job *j);
 
-/* The plans that the picker must not cross: running ones and, unless somebody
- * asks for the compaction, shunned ones. */
+/* What the picker has to know besides the version: running plans and, unless
+ * somebody asks for the compaction, shunned ones; snapshots; marked files. */
 struct running_plans {
 	const struct compaction_plan **plans; /* owned */
+	struct buf snapshots;
 	struct picker_running running;
 };
 MUST_CHECK int running_plans_new(const struct work *w, bool with_shunned,
 				 struct running_plans *out);
 void running_plans_fini(struct running_plans *r);
+
+/* An edit was installed, or the counts of a table of the current version are
+ * known now: whether the picker should look at its files. */
+void work_note_edit(struct work *w, const struct version_edit *edit);
+void work_note_file(struct work *w, struct file_meta *f);
+/* Look at the range tombstones of one more table; false when there is none. mu
+ * held, let go meanwhile. */
+bool work_learn_one(struct work *w);
+void work_marks_fini(struct work *w);
 
 /* Something may be due, and something was done. */
 void work_wake(struct work *w);

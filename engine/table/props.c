@@ -11,6 +11,7 @@
 
 enum kind {
 	P_VARINT,        /* uint64_t */
+	P_VARINT_SOME,   /* the same, written unless it is 0 */
 	P_VARINT_BOOL,   /* bool as 0 or 1 */
 	P_INDEX_TYPE,    /* enum table_index_type as fixed32 */
 	P_FLAG,          /* bool as the character 0 or 1 */
@@ -32,6 +33,7 @@ static const struct property {
 	enum kind kind;
 	size_t at;
 } properties[] = {
+	FIELD("cairn.tombstone-blocks", P_VARINT_SOME, tombstone_blocks),
 	FIELD("rocksdb.block.based.table.index.type", P_INDEX_TYPE, index_type),
 	FIELD("rocksdb.block.based.table.prefix.filtering", P_FLAG,
 	      prefix_filtering),
@@ -81,6 +83,18 @@ static const void *const_member(const struct table_props *p,
 				const struct property *f)
 {
 	return (const char *)p + f->at;
+}
+
+/* Of the data blocks one in so many; and where no blocks were counted, of the
+ * entries one in two. */
+#define DENSE_ONE_IN 10
+
+bool table_props_is_dense(const struct table_props *p)
+{
+	if (p->tombstone_blocks)
+		return p->tombstone_blocks >= p->data_blocks / DENSE_ONE_IN;
+	return p->entries && p->deletions > p->range_deletions &&
+	       p->deletions - p->range_deletions >= p->entries - p->entries / 2;
 }
 
 void table_props_fini(struct table_props *p)
@@ -192,6 +206,7 @@ static int decode_value(const struct property *f, struct cairn_slice value,
 {
 	switch (f->kind) {
 	case P_VARINT:
+	case P_VARINT_SOME:
 		return decode_number(value, member(p, f));
 	case P_VARINT_BOOL:
 		return decode_bool(value, member(p, f));
@@ -303,6 +318,8 @@ int props_find_global_seqno(struct cairn_slice block, size_t *at)
 
 static bool is_written(const struct table_props *p, const struct property *f)
 {
+	if (f->kind == P_VARINT_SOME)
+		return *(const uint64_t *)const_member(p, f) != 0;
 	if (f->kind == P_EXTERNAL)
 		return p->has_external_version;
 	if (f->kind == P_GLOBAL_SEQNO)
@@ -326,6 +343,7 @@ static struct cairn_slice encode_value(const struct table_props *p,
 
 	switch (f->kind) {
 	case P_VARINT:
+	case P_VARINT_SOME:
 		end = put_varint64(room, *(const uint64_t *)v);
 		break;
 	case P_VARINT_BOOL:

@@ -31,6 +31,9 @@ struct table_props {
 	uint64_t filter_bytes;
 	uint64_t data_blocks;
 	uint64_t filter_entries;
+	/* Data blocks with many tombstones in them: cairn's own, RocksDB hands
+	 * it on to its users. */
+	uint64_t tombstone_blocks;
 	uint64_t creation_time; /* seconds since 1970 */
 	uint64_t file_creation_time;
 	uint64_t oldest_key_time;
@@ -68,6 +71,9 @@ MUST_CHECK int table_props_decode(struct cairn_slice block,
 
 /* Encode as a block's contents (restart array included). */
 MUST_CHECK int table_props_encode(const struct table_props *p, struct buf *out);
+
+/* Whether much of the table's key space is hardly anything but tombstones. */
+bool table_props_is_dense(const struct table_props *p);
 
 /* Frees the strings; safe on a zeroed struct. */
 void table_props_fini(struct table_props *p);

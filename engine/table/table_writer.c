@@ -29,6 +29,9 @@ _Static_assert((int)CAIRN_ENTRY_DELETE == (int)KIND_DELETE &&
 			       (int)KIND_SINGLE_DELETE &&
 		       (int)CAIRN_ENTRY_RANGE_DELETE == (int)KIND_RANGE_DELETE,
 	       "public and private kinds are the same");
+/* From so many on a block is one of tombstones, or when half of its bytes are
+ * (Pebble's values). */
+#define TOMBS_OF_BLOCK 100
 
 struct table_writer {
 	struct wfile *file;
@@ -49,6 +52,8 @@ struct table_writer {
 	struct table_props props;
 	void *collecting; /* the collector's state; NULL: nothing is collected
 			   */
+	unsigned tombs; /* in the block being gathered, and bytes of them */
+	size_t tomb_bytes;
 
 	/* The last block, until the key that follows it is known. */
 	bool has_closed;
@@ -256,6 +261,12 @@ static int close_block(struct table_writer *w)
 	struct cairn_slice contents;
 	int err = block_builder_finish(&w->data, &contents);
 
+	if (w->tombs >= TOMBS_OF_BLOCK ||
+	    2 * w->tomb_bytes >= block_builder_size(&w->data))
+		w->props.tombstone_blocks++;
+	w->tombs = 0;
+	w->tomb_bytes = 0;
+
 	if (!err)
 		err = put_compressed(w, contents, &w->closed);
 	if (err)
@@ -308,6 +319,10 @@ static void count(struct table_writer *w, const struct ikey *key,
 	p->merges += kind == KIND_MERGE;
 	p->raw_key_bytes += key->user_key.len + IKEY_TRAILER_LEN;
 	p->raw_value_bytes += value.len;
+	if (kind == KIND_DELETE || kind == KIND_SINGLE_DELETE) {
+		w->tombs++;
+		w->tomb_bytes += key->user_key.len + IKEY_TRAILER_LEN;
+	}
 	if (seqno < w->smallest_seqno)
 		w->smallest_seqno = seqno;
 	if (seqno > w->largest_seqno)
@@ -621,6 +636,7 @@ static int summarize(struct table_writer *w, struct table_summary *out)
 		.entries = w->props.entries,
 		.deletions = w->props.deletions,
 		.range_deletions = w->props.range_deletions,
+		.dense = table_props_is_dense(&w->props),
 		.smallest_seqno = w->smallest_seqno,
 		.largest_seqno = w->largest_seqno,
 	};

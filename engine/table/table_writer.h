@@ -74,6 +74,7 @@ struct table_summary {
 	uint64_t entries; /* range tombstones included, as in deletions */
 	uint64_t deletions;
 	uint64_t range_deletions;
+	bool dense; /* table_props_is_dense() */
 	uint64_t smallest_seqno;
 	uint64_t largest_seqno;
 	struct cairn_slice smallest;

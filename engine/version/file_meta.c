@@ -7,6 +7,48 @@
 
 #include "engine/base/error.h"
 
+/*
+ * A sample stands for a mebibyte read (db_iter.c). Merging a byte of a file
+ * costs some ten bytes of reading and writing, and saves a share of each read
+ * that comes by; LevelDB and Pebble take one sample per 16 KiB of the file.
+ */
+#define BYTES_PER_READ 16384
+#define READS_MIN      100
+
+/* One entry in so many a tombstone (Pebble's share). */
+#define GARBAGE_ONE_IN 10
+
+void file_meta_forget_reads(struct file_meta *f)
+{
+	uint64_t n = f->size / BYTES_PER_READ;
+
+	atomic_store_explicit(&f->reads_left,
+			      (int64_t)(n > READS_MIN ? n : READS_MIN),
+			      memory_order_relaxed);
+}
+
+bool file_meta_has_garbage(const struct file_meta *f)
+{
+	/* Acquire pairs with file_meta_set_counts(). */
+	uint64_t entries =
+		atomic_load_explicit(&f->entries, memory_order_acquire);
+	uint64_t deletions =
+		atomic_load_explicit(&f->deletions, memory_order_relaxed);
+
+	if (!entries)
+		return false;
+	return atomic_load_explicit(&f->range_deletions,
+				    memory_order_relaxed) ||
+	       deletions > entries / GARBAGE_ONE_IN;
+}
+
+bool file_meta_is_notable(const struct file_meta *f)
+{
+	return atomic_load_explicit(&f->dead_seqno, memory_order_relaxed) ||
+	       atomic_load_explicit(&f->dense, memory_order_relaxed) ||
+	       file_meta_read_often(f) || file_meta_has_garbage(f);
+}
+
 int file_meta_new(uint64_t number, uint64_t size, struct cairn_slice smallest,
 		  struct cairn_slice largest, uint64_t smallest_seqno,
 		  uint64_t largest_seqno, struct file_meta **out)
@@ -45,6 +87,7 @@ int file_meta_new(uint64_t number, uint64_t size, struct cairn_slice smallest,
 	high.user_key.data = f->largest.data;
 	f->smallest_key = low;
 	f->largest_key = high;
+	file_meta_forget_reads(f);
 	*out = f;
 	return CAIRN_OK;
 }

@@ -32,6 +32,21 @@ struct file_meta {
 	_Atomic uint64_t deletions;
 	_Atomic uint64_t range_deletions; /* part of both */
 
+	/*
+	 * Learned later, for the picker; relaxed.
+	 *
+	 * dead_seqno: readers at or above it see nothing of the file, for range
+	 * tombstones of files above delete all of it; 0: not known. That stays
+	 * true as long as the file lives: a tombstone is only dropped where
+	 * nothing is left below it.
+	 */
+	_Atomic uint64_t dead_seqno;
+	/* Many of its blocks are mostly tombstones. */
+	_Atomic bool dense;
+	/* How many more sampled reads that touched other levels as well make it
+	 * worth a compaction. */
+	_Atomic int64_t reads_left;
+
 	/* Guarded by the database mutex: the job the file is an input of. */
 	uint64_t job;
 };
@@ -55,6 +70,30 @@ static inline void file_meta_set_counts(struct file_meta *f, uint64_t entries,
 			      memory_order_relaxed);
 	atomic_store_explicit(&f->entries, entries, memory_order_release);
 }
+
+/* A read that cost more for f's being above something else was sampled; true
+ * for the one that is the last straw. */
+static inline bool file_meta_charge_read(struct file_meta *f)
+{
+	return atomic_fetch_sub_explicit(&f->reads_left, 1,
+					 memory_order_relaxed) == 1;
+}
+
+/* As if f had not been read yet. */
+void file_meta_forget_reads(struct file_meta *f);
+
+/* Whether so many reads were charged that f should move on. */
+static inline bool file_meta_read_often(const struct file_meta *f)
+{
+	return atomic_load_explicit(&f->reads_left, memory_order_relaxed) <= 0;
+}
+
+/* Whether it holds so many tombstones that rewriting it where they can go is
+ * worth it. False as long as its counts are not known. */
+bool file_meta_has_garbage(const struct file_meta *f);
+
+/* Whether f is worth a second look of the picker (picker.h). */
+bool file_meta_is_notable(const struct file_meta *f);
 
 /*
  * Whether the largest bound only says where the file's last range tombstone

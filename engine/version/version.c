@@ -427,6 +427,26 @@ static enum range_dels_known look_for_range_dels(const struct version *v)
 	return known;
 }
 
+int version_level_of(const struct version *v, const struct file_meta *f,
+		     size_t *index)
+{
+	for (int level = CAIRN_LEVELS - 1; level > 0; level--) {
+		size_t i = version_find_file(&v->level[level], &f->largest_key);
+
+		if (i == v->level[level].n || v->level[level].files[i] != f)
+			continue;
+		*index = i;
+		return level;
+	}
+	for (size_t i = 0; i < v->level[0].n; i++) {
+		if (v->level[0].files[i] != f)
+			continue;
+		*index = i;
+		return 0;
+	}
+	return -1;
+}
+
 bool version_may_have_range_dels(struct version *v)
 {
 	int known = atomic_load_explicit(&v->range_dels, memory_order_relaxed);

@@ -66,6 +66,10 @@ size_t version_find_file(const struct version_files *files,
 struct file_meta *version_file_for(const struct version_files *files,
 				   struct cairn_slice user_key);
 
+/* The level of f, and its index there; -1: it is not live in v. */
+int version_level_of(const struct version *v, const struct file_meta *f,
+		     size_t *index);
+
 /*
  * Whether a table may have range tombstones: false when the properties of all
  * are known and say no. Cheap, also when asked often.

@@ -90,12 +90,24 @@ static struct file_meta *parse_file(const char **s)
 				       slice_of(high, high_len + 8),
 				       first_seqno, last_seqno, &f),
 			 CAIRN_OK);
-	for (; **s == '~' || **s == '!';) {
-		if (*(*s)++ == '~') {
+	for (;; ++*s) {
+		if (**s == '~') {
 			f->seqnos_known = false;
-		} else {
+		} else if (**s == '=') {
+			f->dense = true;
+		} else if (**s == '*') {
+			f->reads_left = 0;
+		} else if (**s == '!') {
+			++*s;
 			f->entries = 100;
 			f->deletions = parse_u64(s);
+			--*s;
+		} else if (**s == '^') {
+			++*s;
+			f->dead_seqno = parse_u64(s);
+			--*s;
+		} else {
+			break;
 		}
 	}
 	return f;

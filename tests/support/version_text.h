@@ -9,7 +9,9 @@
  * free of spaces and of the signs used here; "." is the empty key. The seqnos
  * may be left out (0), a single one too (#7). "[d-f)" ends with a range
  * tombstone that ends before f. A file is marked with ~ behind the size when
- * its seqnos are not known, with !N when N percent of it are tombstones.
+ * its seqnos are not known, with !N when N percent of it are tombstones, ^N
+ * when all of it is deleted as of seqno N, = when it is dense with tombstones
+ * and * when reads often pass through it.
  */
 #ifndef CAIRN_TESTS_SUPPORT_VERSION_TEXT_H
 #define CAIRN_TESTS_SUPPORT_VERSION_TEXT_H

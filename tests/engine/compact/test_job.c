@@ -969,7 +969,7 @@ START_TEST(the_filter_drops_and_is_told_what_is_outside)
 	bench_version(&b);
 	b.plan.from_level = 1;
 	b.plan.to_level = 2;
-	b.plan.manual = true;
+	b.plan.kind = COMPACT_MANUAL;
 	plan_input(&b, 0, b.version->level[1].files[0]);
 	plan_input(&b, 1, b.version->level[2].files[0]);
 	ck_assert_msg(run_plan(&b, &f) == CAIRN_OK, "%s", cairn_errmsg());

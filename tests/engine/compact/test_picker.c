@@ -59,6 +59,8 @@ static struct text plan_text(const struct compaction_plan *p)
 	add_files(&t, " / ", p->grandparents, p->n_grandparents);
 	if (p->trivial_move)
 		add(&t, " move");
+	if (p->kind != COMPACT_SCORE && p->kind != COMPACT_MANUAL)
+		add(&t, " %s", compaction_kind_name(p->kind));
 	return t;
 }
 
@@ -90,7 +92,51 @@ struct session {
 	struct compaction_plan plans[PLANS_MAX];
 	const struct compaction_plan *running[PLANS_MAX];
 	struct picker_running r;
+	uint64_t snapshots[8];
+	struct file_meta **marked; /* owned */
+	uint64_t steps;
 };
+
+/* What the database would have marked, by file number. */
+static void session_mark(struct session *s)
+{
+	size_t n = 0;
+
+	for (int l = 0; l < CAIRN_LEVELS; l++)
+		n += s->v->level[l].n;
+	s->marked = calloc(n + 1, sizeof(struct file_meta *));
+	ck_assert_ptr_nonnull(s->marked);
+	n = 0;
+	for (int l = 0; l < CAIRN_LEVELS; l++)
+		for (size_t i = 0; i < s->v->level[l].n; i++)
+			if (file_meta_is_notable(s->v->level[l].files[i]))
+				s->marked[n++] = s->v->level[l].files[i];
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = i; k > 0; k--) {
+			struct file_meta *f = s->marked[k];
+
+			if (s->marked[k - 1]->number < f->number)
+				break;
+			s->marked[k] = s->marked[k - 1];
+			s->marked[k - 1] = f;
+		}
+	s->r.marked = s->marked;
+	s->r.n_marked = n;
+}
+
+/* "3 17": a snapshot at 3, and 17 is visible. */
+static void session_snapshots(struct session *s, const char *text)
+{
+	s->r.n_snapshots = 0;
+	while (*text) {
+		char *end;
+
+		s->snapshots[s->r.n_snapshots++] = strtoull(text, &end, 10);
+		ck_assert(end != text && s->r.n_snapshots < 8);
+		text = end + strspn(end, " ");
+	}
+	s->r.snapshots = s->snapshots;
+}
 
 static void session_begin(struct session *s, const char *tree)
 {
@@ -98,10 +144,12 @@ static void session_begin(struct session *s, const char *tree)
 	s->r.plans = s->running;
 	ck_assert_msg(version_parse(tree, &s->v) == CAIRN_OK, "%s",
 		      cairn_errmsg());
+	session_mark(s);
 }
 
 static void session_end(struct session *s)
 {
+	free(s->marked);
 	for (size_t i = 0; i < s->r.n; i++)
 		compaction_plan_fini(&s->plans[i]);
 	version_unref(s->v);
@@ -418,6 +466,240 @@ START_TEST(picks_are_what_they_should_be)
 }
 END_TEST
 
+/* What single files ask for, with no level over its target. */
+static const struct {
+	const char *name;
+	const char *snapshots;
+	const char *tree;
+	const char *picks;
+} specials[] = {
+	/* drop */
+	{ "files that are deleted as a whole go", "100",
+	  "L5: 9:[a-z]#50 1M L6: 1:[b-c]#1-9 9M^50 2:[d-e]#1-9 9M "
+	  "3:[f-g]#1-9 9M^50",
+	  "L6>6 1 3 delete-only; -" },
+	{ "before all else", "100",
+	  "L0: 11:[a-b]#91 9M 12:[a-b]#92 9M 13:[a-b]#93 9M 14:[a-b]#94 9M "
+	  "L5: 9:[a-z]#50 1M L6: 1:[b-c]#1-9 9M^50",
+	  "L6>6 1 delete-only; L0>5 11 12 13 14 + 9 / 1; -" },
+	{ "not while a snapshot sees them", "20 100",
+	  "L5: 9:[a-z]#50 1M L6: 1:[b-c]#1-9 9M^50", "-" },
+	{ "nor one that sees a part of them", "1 100",
+	  "L5: 9:[a-z]#50 1M L6: 1:[b-c]#1-9 9M^50", "-" },
+	{ "one that sees nothing of them does not matter", "0 100",
+	  "L5: 9:[a-z]#50 1M L6: 1:[b-c]#1-9 9M^50", "L6>6 1 delete-only; -" },
+	{ "nor one that sees them deleted", "50 100",
+	  "L5: 9:[a-z]#50 1M L6: 1:[b-c]#1-9 9M^50", "L6>6 1 delete-only; -" },
+	{ "the last one that does not", "49 100",
+	  "L5: 9:[a-z]#50 1M L6: 1:[b-c]#1-9 9M^50", "-" },
+	{ "nor before the deletion is published", "49",
+	  "L5: 9:[a-z]#50 1M L6: 1:[b-c]#1-9 9M^50", "-" },
+	{ "nor when that is not known", "",
+	  "L5: 9:[a-z]#50 1M L6: 1:[b-c]#1-9 9M^50", "-" },
+	{ "one with a zeroed seqno is seen by all", "0 100",
+	  "L5: 9:[a-z]#50 1M L6: 1:[b-c]#0-9 9M^50", "-" },
+	{ "nor those with unknown seqnos", "100",
+	  "L5: 9:[a-z]#50 1M L6: 1:[b-c]#1-9 9M~^50", "-" },
+	{ "one level at a time", "100",
+	  "L4: 9:[a-z]#50 1M L5: 3:[b-c]#11-19 9M^50 "
+	  "L6: 1:[b-c]#1-9 9M^50 2:[k-l]#1-9 9M^50",
+	  "L6>6 1 2 delete-only; L5>5 3 delete-only; -" },
+	{ "in level 0, too", "100",
+	  "L0: 9:[a-z]#50 1M 2:[c-d]#11-19 9M^50 1:[b-c]#1-9 9M^50",
+	  "L0>0 1 2 delete-only; -" },
+	/* elide */
+	{ "tombstones at the bottom go", "9", "L6: 1:[a-c]#1-9 9M!11",
+	  "L6>6 1 elision-only; -" },
+	{ "a few may stay", "9", "L6: 1:[a-c]#1-9 9M!10", "-" },
+	{ "not while a snapshot needs them", "8 20", "L6: 1:[a-c]#1-9 9M!50",
+	  "-" },
+	{ "the bottom is where nothing is below", "9",
+	  "L5: 1:[c-e]#1-9 9M!11 L6: 2:[a-b] 9M 3:[f-g] 9M",
+	  "L5>5 1 elision-only; -" },
+	{ "nothing at all", "9", "L5: 1:[c-e]#1-9 9M!11 L6: 2:[a-c] 9M", "-" },
+	{ "not even the end of a tombstone", "9",
+	  "L5: 1:[c-e]#1-9 9M!11 L6: 2:[a-c) 9M", "-" },
+	{ "files that share a user key go together", "9",
+	  "L6: 1:[a-c]#8-9 9M!11 2:[c-d]#1-7 9M 3:[e-f]#1-7 9M",
+	  "L6>6 1 2 elision-only; -" },
+	{ "or not at all", "9",
+	  "L6: 1:[a-c]#10-11 9M 2:[c-d]#1-9 9M!11 3:[e-f]#1-7 9M", "-" },
+	{ "not in level 0", "9", "L0: 1:[a-c]#1-9 9M!50", "-" },
+	{ "one file per job", "20",
+	  "L6: 1:[a-c]#1-9 9M!50 2:[d-e]#1-9 9M!50 3:[f-g]#1-30 9M!50",
+	  "L6>6 1 elision-only; L6>6 2 elision-only; -" },
+	/* dense */
+	{ "many tombstones in a place move on", "9",
+	  "L4: 1:[a-c]#1-9 9M= L5: 2:[a-c] 9M L6: 3:[a-c] 50M",
+	  "L4>5 1 + 2 / 3 tombstones; -" },
+	{ "also as they are", "9", "L4: 1:[a-c]#1-9 9M= L6: 3:[a-c] 50M",
+	  "L4>5 1 / 3 move tombstones; -" },
+	{ "not over much more than they are", "9",
+	  "L5: 1:[a-c]#1-9 9M= L6: 3:[a-c] 99M", "-" },
+	{ "not while a snapshot sees what they hide", "8 9",
+	  "L4: 1:[a-c]#1-9 9M= L5: 2:[a-c] 9M L6: 3:[a-c] 50M", "-" },
+	{ "level 0 is soon compacted anyway", "9",
+	  "L0: 1:[a-c]#1-9 9M= L6: 3:[a-c] 9M", "-" },
+	{ "at the bottom they do not move", "9", "L6: 3:[a-c]#1-9 9M=", "-" },
+	/* reads */
+	{ "a file that reads often pass moves on", "9",
+	  "L5: 1:[a-c] 9M* 4:[d-e] 9M L6: 2:[a-c] 20M", "L5>6 1 + 2 reads; -" },
+	{ "not over far more than it is", "9",
+	  "L5: 1:[a-c] 1M* L6: 2:[a-c] 36M", "-" },
+	{ "from the bottom there is no way on", "9", "L6: 2:[a-c] 36M*", "-" },
+	{ "level 0 with what it overlaps", "9",
+	  "L0: 1:[a-c]#5 1M 2:[c-f]#6 1M* 3:[g-h]#4 1M L6: 4:[a-d] 9M",
+	  "L0>6 1 2 + 4 reads; -" },
+	/* all of them */
+	{ "what levels need goes before, what is cheap first", "9",
+	  "L5: 1:[a-c]#1-9 9M* 2:[d-f]#1-9 60M 3:[g-h]#1-9 9M= "
+	  "L6: 5:[a-c] 90M 6:[d-f] 100M 7:[g-h] 60M 8:[x-z]#1-9 9M!50",
+	  "L5>6 2 + 6; L6>6 8 elision-only; L5>6 3 + 7 tombstones; "
+	  "L5>6 1 + 5 reads; -" },
+};
+
+START_TEST(files_get_what_they_ask_for)
+{
+	struct text got = { 0 };
+	struct session s;
+
+	session_begin(&s, specials[_i].tree);
+	session_snapshots(&s, specials[_i].snapshots);
+	for (;;) {
+		struct text t = session_pick(&s);
+
+		add(&got, "%s%s", got.len ? "; " : "", t.at);
+		if (!strcmp(t.at, "-"))
+			break;
+	}
+	ck_assert_msg(!strcmp(got.at, specials[_i].picks), "%s: %s",
+		      specials[_i].name, got.at);
+	session_end(&s);
+}
+END_TEST
+
+/* Who releases which snapshot makes it worth picking again. */
+static const struct {
+	const char *snapshots;
+	const char *tree;
+	uint64_t below;
+} blocked[] = {
+	{ "100", "L5: 9:[a-z]#50 1M L6: 1:[b-c]#1-9 9M^50", 0 },
+	{ "20 100", "L5: 9:[a-z]#50 1M L6: 1:[b-c]#1-9 9M^50", 50 },
+	{ "50 100", "L5: 9:[a-z]#50 1M L6: 1:[b-c]#1-9 9M^50", 0 },
+	{ "8 100", "L6: 1:[a-c]#1-9 9M!11", 9 },
+	{ "9 100", "L6: 1:[a-c]#1-9 9M!11", 0 },
+	{ "8 100", "L6: 1:[a-c]#1-9 9M!11 2:[d-e]#1-30 9M=", 30 },
+	{ "8 100", "L6: 1:[a-c]#1-9 9M", 0 },
+};
+
+START_TEST(snapshots_are_told_when_they_are_waited_for)
+{
+	struct session s;
+
+	session_begin(&s, blocked[_i].tree);
+	session_snapshots(&s, blocked[_i].snapshots);
+	ck_assert_uint_eq(picker_blocked_below(&s.r), blocked[_i].below);
+	session_end(&s);
+}
+END_TEST
+
+START_TEST(files_in_a_job_are_not_dropped_and_dropped_ones_are_in_no_job)
+{
+	struct cairn_slice none = { 0 };
+	struct compaction_plan p = { 0 };
+	struct session s;
+
+	session_begin(&s, "L4: 9:[a-z]#50 1M L5: 5:[b-c]#11-19 9M "
+			  "L6: 1:[b-c]#1-9 9M^50 2:[k-l]#1-9 9M^50 "
+			  "3:[x-z]#1-9 9M");
+	session_snapshots(&s, "100");
+	ck_assert_int_eq(picker_pick_manual(s.v, &s.o, &s.r, 5, false, none,
+					    none, &s.plans[0]),
+			 CAIRN_OK);
+	s.running[s.r.n++] = &s.plans[0];
+	ck_assert_str_eq(plan_text(&s.plans[0]).at, "L5>6 5 + 1");
+	ck_assert_str_eq(session_pick(&s).at, "L6>6 2 delete-only");
+	/* Its neighbours are nobody's; it is in the way of who wants it. */
+	ck_assert_int_eq(picker_pick_manual(s.v, &s.o, &s.r, 6, true,
+					    slice_str("x"), none, &p),
+			 CAIRN_OK);
+	compaction_plan_fini(&p);
+	ck_assert_int_eq(picker_pick_manual(s.v, &s.o, &s.r, 6, true,
+					    slice_str("k"), none, &p),
+			 CAIRN_EBUSY);
+	session_end(&s);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ ten TiB
+ */
+
+#define BIG_FILE (64 * MIB)
+
+/* n files of 64 MiB over all keys of ten digits; every fourth with tombstones
+ * that a snapshot still needs. */
+static void add_big_level(struct version_edit *e, int level, uint64_t n,
+			  uint64_t *number)
+{
+	uint64_t width = UINT64_C(10000000000) / n;
+
+	for (uint64_t i = 0; i < n; i++) {
+		char text[96];
+
+		snprintf(text, sizeof(text),
+			 "L%d: %llu:[%010llu-%010llu]#%d-%d 64M!%d", level,
+			 (unsigned long long)++*number,
+			 (unsigned long long)(i * width),
+			 (unsigned long long)(i * width + width - 1),
+			 level ? 70 - 10 * level : 80, 79 - 10 * level,
+			 i % 4 ? 0 : 50);
+		edit_parse(text, e);
+	}
+}
+
+/*
+ * A database of ten TiB with a level over its target. The database mutex is
+ * held while a compaction is picked, so the time it takes must not follow the
+ * size of the tree.
+ */
+START_TEST(a_pick_in_ten_tebibytes_looks_at_few_files)
+{
+	static const uint64_t files[CAIRN_LEVELS] = { 0,    1,     20,    200,
+						      2000, 16000, 150000 };
+	struct version_edit e = { 0 };
+	struct version *empty;
+	uint64_t number = 0;
+	struct session s;
+
+	session_begin(&s, "");
+	version_unref(s.v);
+	free(s.marked);
+	for (int level = 1; level < CAIRN_LEVELS; level++)
+		add_big_level(&e, level, files[level], &number);
+	ck_assert_int_eq(version_new(&empty), CAIRN_OK);
+	ck_assert_int_eq(version_apply(empty, &e, &s.v), CAIRN_OK);
+	version_unref(empty);
+	version_edit_fini(&e);
+	ck_assert_uint_gt(version_bytes(s.v), UINT64_C(10) << 40);
+	s.o.target_file_size_max = BIG_FILE;
+	session_mark(&s);
+	/* The marks would be most of it: they are one look each. */
+	ck_assert_uint_gt(s.r.n_marked, 40000);
+	session_snapshots(&s, "0 100");
+	s.r.n_marked = 4000;
+	s.r.steps = &s.steps;
+	for (int i = 0; i < 12; i++) {
+		s.steps = 0;
+		s.v->number = (uint64_t)i;
+		ck_assert_str_ne(session_pick(&s).at, "-");
+		/* A window of a level and what is below it. */
+		ck_assert_uint_lt(s.steps, 4000 + 16 * 1024);
+	}
+	session_end(&s);
+}
+END_TEST
+
 START_TEST(a_plan_tells_all_about_itself)
 {
 	struct session s;
@@ -434,7 +716,7 @@ START_TEST(a_plan_tells_all_about_itself)
 	ck_assert_uint_eq(p->grandparent_bytes_max, 80 * MIB);
 	ck_assert(slice_eq(p->smallest, slice_str("a")));
 	ck_assert(slice_eq(p->largest, slice_str("f")));
-	ck_assert(!p->manual);
+	ck_assert_int_eq(p->kind, COMPACT_SCORE);
 	ck_assert_double_ge(p->score, 1);
 	ck_assert_ptr_nonnull(strstr(p->reason, "L4"));
 	ck_assert_uint_eq(p->inputs[0][0]->refs, 2);
@@ -580,7 +862,7 @@ START_TEST(a_manual_step_takes_what_it_is_told)
 	if (!err) {
 		sort_l0(&p);
 		got = plan_text(&p);
-		ck_assert(p.manual);
+		ck_assert_int_eq(p.kind, COMPACT_MANUAL);
 		ck_assert_str_eq(p.reason, "manual");
 	}
 	ck_assert_msg(!strcmp(got.at, manuals[_i].want), "%s: %s",
@@ -1039,6 +1321,14 @@ int main(void)
 	tcase_add_test(tc, debt_is_what_must_be_rewritten);
 	tcase_add_loop_test(tc, picks_are_what_they_should_be, 0,
 			    sizeof(picks) / sizeof(picks[0]));
+	tcase_add_loop_test(tc, files_get_what_they_ask_for, 0,
+			    sizeof(specials) / sizeof(specials[0]));
+	tcase_add_loop_test(tc, snapshots_are_told_when_they_are_waited_for, 0,
+			    sizeof(blocked) / sizeof(blocked[0]));
+	tcase_add_test(
+		tc,
+		files_in_a_job_are_not_dropped_and_dropped_ones_are_in_no_job);
+	tcase_add_test(tc, a_pick_in_ten_tebibytes_looks_at_few_files);
 	tcase_add_test(tc, a_plan_tells_all_about_itself);
 	tcase_add_test(tc, output_files_double_down_to_a_cap);
 	tcase_add_test(tc, a_running_job_counts_as_if_it_were_done);
