@@ -35,6 +35,8 @@ struct seen {
 	atomic_uint from_level[CAIRN_LEVELS]; /* compactions, not moves */
 	atomic_uint within_l0;
 	atomic_uint manual;
+	atomic_uint dropped; /* jobs that only deleted tables, or ... */
+	atomic_uint elided;  /* only tombstones */
 };
 
 struct run {
@@ -123,6 +125,10 @@ static void on_event(void *ctx, const struct cairn_event *e)
 		atomic_fetch_add(&s->within_l0, 1);
 	else if (e->bytes_in)
 		atomic_fetch_add(&s->from_level[e->from_level], 1);
+	if (e->reason && strstr(e->reason, "range tombstones delete all"))
+		atomic_fetch_add(&s->dropped, 1);
+	if (e->reason && strstr(e->reason, "tombstones at the bottom"))
+		atomic_fetch_add(&s->elided, 1);
 	if (e->reason && strstr(e->reason, "manual"))
 		atomic_fetch_add(&s->manual, 1);
 }
@@ -651,6 +657,70 @@ static void delete_a_range_of_everything(struct run *r)
 	flush(r);
 }
 
+/* ... but none that levels ask for by their size. */
+static void reopen_with_special_compactions(struct run *r)
+{
+	close_ours(r);
+	set(r, "auto_compactions", "true");
+	set(r, "l0_compaction_trigger", "100");
+	set(r, "l0_slowdown", "200");
+	set(r, "l0_stop", "300");
+	set(r, "base_level_size", "1G");
+	open_ours(r);
+}
+
+/* Tables of the last level, deleted with the range they are in. */
+static void drop_whole_tables(struct run *r)
+{
+	reopen_with_special_compactions(r);
+	put_range(r, 0, KEYS);
+	compact(r);
+	delete_range(r, 40, KEYS - 40);
+	flush(r);
+	must(cairn_wait_idle(r->db), "wait");
+	change(r, 100);
+}
+
+/* ... of several levels, one after the other as snapshots go. */
+static void drop_whole_tables_below_snapshots(struct run *r)
+{
+	struct cairn_snapshot *s[2];
+
+	reopen_with_special_compactions(r);
+	put_range(r, 0, KEYS);
+	compact(r);
+	put_range(r, 500, 2500);
+	flush(r);
+	must(cairn_wait_idle(r->db), "wait");
+	s[0] = must_have(cairn_snapshot_new(r->db));
+	delete_range(r, 300, 2000);
+	s[1] = must_have(cairn_snapshot_new(r->db));
+	delete_range(r, 1000, KEYS);
+	put_range(r, 1500, 1600);
+	flush(r);
+	for (int i = 0; i < 2; i++) {
+		must(cairn_wait_idle(r->db), "wait");
+		cairn_snapshot_release(s[i]);
+	}
+	must(cairn_wait_idle(r->db), "wait");
+}
+
+/* Point and range tombstones that a snapshot held at the bottom. */
+static void elide_tombstones(struct run *r)
+{
+	struct cairn_snapshot *s;
+
+	reopen_with_special_compactions(r);
+	put_range(r, 0, KEYS);
+	compact(r);
+	s = must_have(cairn_snapshot_new(r->db));
+	delete_range_by_key(r, 0, KEYS / 2);
+	delete_range(r, KEYS / 2, KEYS - 100);
+	compact(r);
+	cairn_snapshot_release(s);
+	must(cairn_wait_idle(r->db), "wait");
+}
+
 /* Keys that are put once between deletions, and deleted so that a compaction
  * drops both. */
 static void delete_singly(struct run *r)
@@ -714,7 +784,17 @@ static void compact_operands(struct run *r)
 }
 
 /* Whether the path was taken at all: at least so many of a thing happened. */
-enum thing { ANYTHING, FLUSH, INGEST, WITHIN_L0, FROM_L0, FROM_DEEPER, MANUAL };
+enum thing {
+	ANYTHING,
+	FLUSH,
+	INGEST,
+	WITHIN_L0,
+	FROM_L0,
+	FROM_DEEPER,
+	MANUAL,
+	DROPPED,
+	ELIDED
+};
 
 static const struct {
 	void (*write)(struct run *r);
@@ -743,6 +823,9 @@ static const struct {
 	{ flush_deleted_ranges, FLUSH, 2 },
 	{ compact_deleted_ranges_below_snapshots, MANUAL, 1 },
 	{ delete_a_range_of_everything, FLUSH, 2 },
+	{ drop_whole_tables, DROPPED, 1 },
+	{ drop_whole_tables_below_snapshots, DROPPED, 2 },
+	{ elide_tombstones, ELIDED, 1 },
 	{ delete_singly, MANUAL, 2 },
 	{ flush_operands, FLUSH, 2 },
 	{ compact_operands, MANUAL, 1 },
@@ -779,6 +862,12 @@ static void check_happened(const struct seen *s, enum thing thing,
 		break;
 	case MANUAL:
 		n = s->manual;
+		break;
+	case DROPPED:
+		n = s->dropped;
+		break;
+	case ELIDED:
+		n = s->elided;
 		break;
 	}
 	ck_assert_uint_ge(n, at_least);
