@@ -316,6 +316,8 @@ enum cairn_event_kind {
 	CAIRN_EVENT_BACKGROUND_ERROR,
 	CAIRN_EVENT_CORRUPTION,
 	CAIRN_EVENT_TABLE_INGESTED,
+	CAIRN_EVENT_PROBLEM_SPAN_BEGIN, /* reason: its name; see */
+	CAIRN_EVENT_PROBLEM_SPAN_END,   /* cairn_problem_spans() */
 };
 
 /*
@@ -894,6 +896,7 @@ struct cairn_metrics {
 
 	int background_error; /* a cairn_code */
 	uint64_t corruptions;
+	uint64_t problem_spans;    /* see cairn_problem_spans() */
 	uint64_t error_latched_us; /* wall clock; 0: none */
 	uint64_t uptime_us;
 
@@ -950,6 +953,30 @@ struct cairn_table_list {
  */
 int cairn_tables(struct cairn_db *db, int level, struct cairn_table_list *out);
 void cairn_table_list_free(struct cairn_table_list *l);
+
+/*
+ * A span of keys that compactions leave alone in one level, because a table
+ * there turned out to be damaged. It ends when the table is gone, and after a
+ * minute, when it is tried again. Reads and all other compactions go on.
+ */
+struct cairn_problem_span {
+	char name[32]; /* of the level and the table, "L5-000012" */
+	int level;
+	uint64_t file_number;        /* 0: one of several, in level and below */
+	struct cairn_slice smallest; /* user keys, both included */
+	struct cairn_slice largest;
+	uint64_t since_us;   /* wall clock */
+	uint64_t left_us;    /* until it is tried again */
+	const char *message; /* what was wrong, with file and offset */
+};
+struct cairn_problem_list {
+	struct cairn_problem_span *spans;
+	size_t n;
+};
+
+/* Those of this moment, as copies. Free with cairn_problem_list_free(). */
+int cairn_problem_spans(struct cairn_db *db, struct cairn_problem_list *out);
+void cairn_problem_list_free(struct cairn_problem_list *l);
 
 /* Verify every block of every live table. */
 int cairn_verify_checksums(struct cairn_db *db);

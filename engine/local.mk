@@ -224,6 +224,7 @@ libengine_la_SOURCES = \
 	engine/db/work_impl.h \
 	engine/db/work_manual.c \
 	engine/db/work_marks.c \
+	engine/db/work_problems.c \
 	engine/db/write.c
 libengine_la_LIBADD = $(ZSTD_LIBS) $(XXHASH_LIBS) $(SNAPPY_LIBS) -lpthread
 

@@ -56,6 +56,7 @@ unit_tests = \
 	tests/engine/db/test_verify \
 	tests/engine/db/test_work \
 	tests/engine/db/test_work_marks \
+	tests/engine/db/test_work_problems \
 	tests/engine/env/test_env_fault \
 	tests/engine/env/test_env_mem \
 	tests/engine/env/test_env_posix \
@@ -207,6 +208,8 @@ tests_engine_db_test_work_CFLAGS = $(unit_cflags)
 tests_engine_db_test_work_LDADD = $(unit_ldadd)
 tests_engine_db_test_work_marks_CFLAGS = $(unit_cflags)
 tests_engine_db_test_work_marks_LDADD = $(unit_ldadd)
+tests_engine_db_test_work_problems_CFLAGS = $(unit_cflags)
+tests_engine_db_test_work_problems_LDADD = $(unit_ldadd)
 tests_engine_env_test_env_fault_CFLAGS = $(unit_cflags)
 tests_engine_env_test_env_fault_LDADD = $(unit_ldadd)
 tests_engine_env_test_env_mem_CFLAGS = $(unit_cflags)

@@ -26,6 +26,12 @@ struct compaction {
 	/* For exists_below(): the first file of each level that does not lie
 	 * wholly before the keys asked about so far. */
 	size_t cursor[CAIRN_LEVELS];
+	/* What is read, while it is read, and the files of those that are of
+	 * one file; NULL: a level_iter. */
+	struct iter **children;
+	const struct file_meta **child_file;
+	size_t n_children;
+	uint64_t damaged; /* as in struct job_result */
 	/* Another merge operator than ours has operands in the inputs: they
 	 * stay as they are, and under its name. NULL: none has. */
 	char *foreign_merge;
@@ -269,6 +275,8 @@ static int visit_input(struct compaction *j, const struct file_meta *f,
 	struct table_ref *ref;
 	int err = table_cache_get(j->ctx->tables, f->number, f->size, &ref);
 
+	if (err == CAIRN_ECORRUPT)
+		j->damaged = f->number;
 	if (err)
 		return err;
 	err = visit(j, f, table_ref_table(ref), ctx);
@@ -361,25 +369,26 @@ static int select_inputs(struct compaction *j)
 }
 
 /* Level 0 files overlap, so each is a child; children has room for them. */
-static int open_level0(const struct compaction *j, struct iter **children,
-		       size_t *n)
+static int open_level0(struct compaction *j)
 {
 	const struct version_files *in = &j->inputs[0];
 
 	for (size_t i = 0; i < in->n; i++) {
-		int err = table_cache_iter_new(
-			j->ctx->tables, in->files[i]->number,
-			in->files[i]->size, TABLE_SCAN_BULK, &children[*n]);
+		const struct file_meta *f = in->files[i];
+		int err = table_cache_iter_new(j->ctx->tables, f->number,
+					       f->size, TABLE_SCAN_BULK,
+					       &j->children[j->n_children]);
 
+		if (err == CAIRN_ECORRUPT)
+			j->damaged = f->number;
 		if (err)
 			return err;
-		++*n;
+		j->child_file[j->n_children++] = f;
 	}
 	return CAIRN_OK;
 }
 
-static int open_sorted(const struct compaction *j, int side,
-		       struct iter **children, size_t *n)
+static int open_sorted(struct compaction *j, int side)
 {
 	struct level_iter_options opts = {
 		.tables = j->ctx->tables,
@@ -389,33 +398,52 @@ static int open_sorted(const struct compaction *j, int side,
 
 	if (j->inputs[side].n == 0)
 		return CAIRN_OK;
-	err = level_iter_new(&j->inputs[side], &opts, &children[*n]);
+	err = level_iter_new(&j->inputs[side], &opts,
+			     &j->children[j->n_children]);
 	if (!err)
-		++*n;
+		j->n_children++;
 	return err;
 }
 
-static int open_input(const struct compaction *j, struct iter **out)
+static int open_input(struct compaction *j, struct iter **out)
 {
-	struct iter **children =
-		calloc(j->inputs[0].n + 2, sizeof(struct iter *));
-	size_t n = 0;
+	size_t max = j->inputs[0].n + 2;
 	int err;
 
-	if (!children)
+	j->children = calloc(max, sizeof(struct iter *));
+	j->child_file = calloc(max, sizeof(const struct file_meta *));
+	if (!j->children || !j->child_file)
 		return error_nomem();
-	err = j->plan->from_level == 0 ? open_level0(j, children, &n)
-				       : open_sorted(j, 0, children, &n);
+	err = j->plan->from_level == 0 ? open_level0(j) : open_sorted(j, 0);
 	if (!err)
-		err = open_sorted(j, 1, children, &n);
+		err = open_sorted(j, 1);
 	if (!err) {
-		err = merging_iter_new(children, n, out);
-		n = 0; /* taken over, whatever the result */
+		size_t n = j->n_children;
+
+		/* They are taken over, whatever the result. */
+		j->n_children = 0;
+		err = merging_iter_new(j->children, n, out);
+		if (!err)
+			j->n_children = n;
+		return err;
 	}
-	while (n)
-		iter_close(children[--n]);
-	free(children);
+	while (j->n_children)
+		iter_close(j->children[--j->n_children]);
 	return err;
+}
+
+/* The input ended with CAIRN_ECORRUPT: which table is to blame? */
+static void find_damaged(struct compaction *j)
+{
+	for (size_t i = 0; i < j->n_children; i++) {
+		const struct file_meta *f = j->child_file[i];
+
+		if (j->children[i]->status != CAIRN_ECORRUPT)
+			continue;
+		j->damaged =
+			f ? f->number : level_iter_file(j->children[i])->number;
+		return;
+	}
 }
 
 /* ------------------------------------------------------------------ output */
@@ -523,8 +551,13 @@ int compaction_run(const struct job_context *c,
 		err = open_input(&j, &input);
 	if (!err) {
 		err = write_tables(&j, opts->filter, input, out);
+		if (err == CAIRN_ECORRUPT)
+			find_damaged(&j);
 		iter_close(input);
 	}
+	out->damaged = j.damaged;
+	free(j.children);
+	free(j.child_file);
 	range_dels_unref(j.range_dels);
 	free(j.foreign_merge);
 	for (int side = 0; side < 2; side++)

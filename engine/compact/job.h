@@ -46,6 +46,9 @@ struct job_result {
 	uint64_t entries_dropped;
 	uint64_t entries_pinned;
 	uint64_t keys_unmerged; /* whose operands could not be applied */
+	/* After CAIRN_ECORRUPT: the input table that is damaged; 0: not known,
+	 * as when it is the order of tables that is wrong. */
+	uint64_t damaged;
 };
 void job_result_fini(struct job_result *r);
 

@@ -38,6 +38,9 @@ enum compaction_kind {
 	COMPACT_DENSE,  /* one file of many tombstones moves on */
 	COMPACT_READS,  /* one file that reads often pass through moves on */
 	COMPACT_MANUAL, /* somebody asked */
+	/* No job: where damage was met. To be left alone like the inputs of
+	 * one, except that its files may be dropped, which reads nothing. */
+	COMPACT_PROBLEM,
 	N_COMPACTION_KINDS
 };
 

@@ -138,6 +138,8 @@ static bool share_file(const struct compaction_plan *drop,
 	struct range rd = plan_range(drop);
 	struct range rb = plan_range(b);
 
+	if (b->kind == COMPACT_PROBLEM)
+		return false;
 	if ((drop->from_level != b->from_level &&
 	     drop->from_level != b->to_level) ||
 	    !range_meets(&rd, &rb))
@@ -239,6 +241,7 @@ const char *compaction_kind_name(enum compaction_kind kind)
 		[COMPACT_DENSE] = "tombstones",
 		[COMPACT_READS] = "reads",
 		[COMPACT_MANUAL] = "manual",
+		[COMPACT_PROBLEM] = "problem",
 	};
 
 	assert(kind < N_COMPACTION_KINDS);

@@ -94,7 +94,8 @@ uint64_t picker_blocked_below(const struct picker_running *r)
 static bool is_in_use(const struct picker *p, const struct file_meta *f)
 {
 	for (size_t i = 0; i < p->running->n; i++)
-		if (plan_has_file(p->running->plans[i], f))
+		if (p->running->plans[i]->kind != COMPACT_PROBLEM &&
+		    plan_has_file(p->running->plans[i], f))
 			return true;
 	return false;
 }

@@ -78,6 +78,10 @@ const char *cairn_event_name(enum cairn_event_kind kind)
 		return "stall_end";
 	case CAIRN_EVENT_TABLE_INGESTED:
 		return "table_ingested";
+	case CAIRN_EVENT_PROBLEM_SPAN_BEGIN:
+		return "problem_span_begin";
+	case CAIRN_EVENT_PROBLEM_SPAN_END:
+		return "problem_span_end";
 	case CAIRN_EVENT_BACKGROUND_ERROR:
 		return "background_error";
 	case CAIRN_EVENT_CORRUPTION:

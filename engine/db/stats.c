@@ -181,6 +181,7 @@ static void get_jobs(struct cairn_db *db, struct cairn_metrics *out)
 	out->stall_state = stall_state(db->stall, &cause);
 	snprintf(out->stall_cause, sizeof(out->stall_cause), "%s", cause);
 	out->background_error = e->code;
+	out->problem_spans = work_problem_plans(db->work, NULL);
 	out->error_latched_us = e->since_us;
 }
 

@@ -19,8 +19,8 @@
 #define RETRY_MAX_US   UINT64_C(5000000)
 /* Failures in a row after which writers need not wait for compactions. */
 #define FAILURES_HOPELESS 4
-/* Damaged input is not going to get better soon. */
-#define SHUN_US UINT64_C(60000000)
+/* How often to look whether a problem span is over. */
+#define PROBLEM_POLL_US UINT64_C(60000000)
 
 void work_wake(struct work *w)
 {
@@ -262,7 +262,7 @@ uint64_t work_unflushed_seqno(const struct cairn_db *db)
 	return smallest == UINT64_MAX ? 0 : smallest;
 }
 
-int running_plans_new(const struct work *w, bool with_shunned,
+int running_plans_new(const struct work *w, bool with_problems,
 		      struct running_plans *out)
 {
 	uint64_t newest;
@@ -275,8 +275,7 @@ int running_plans_new(const struct work *w, bool with_shunned,
 		return err;
 	list_for_each (pos, &w->jobs)
 		n++;
-	list_for_each (pos, &w->shunned)
-		n++;
+	n += work_problem_plans(w, NULL);
 	out->plans =
 		malloc((n ? n : 1) * sizeof(const struct compaction_plan *));
 	if (!out->plans) {
@@ -290,10 +289,8 @@ int running_plans_new(const struct work *w, bool with_shunned,
 		if (has_plan(j))
 			out->plans[n++] = &j->plan;
 	}
-	list_for_each (pos, &w->shunned)
-		if (with_shunned)
-			out->plans[n++] =
-				&list_entry(pos, struct job, link)->plan;
+	if (with_problems)
+		n += work_problem_plans(w, out->plans + n);
 	out->running = (struct picker_running){
 		.plans = out->plans,
 		.n = n,
@@ -433,21 +430,6 @@ static int install(struct work *w, struct job *j, struct job_result *r)
 	return CAIRN_OK;
 }
 
-static void unshun(struct work *w)
-{
-	uint64_t now = env_mono_us(w->db->env);
-
-	list_for_each_safe (pos, next, &w->shunned) {
-		struct job *j = list_entry(pos, struct job, link);
-
-		if (j->shunned_until_us > now)
-			continue;
-		list_remove(&j->link);
-		job_free(j);
-		w->pick_due = true;
-	}
-}
-
 bool work_compactions_fail(const struct work *w)
 {
 	struct work_counts counts;
@@ -456,17 +438,18 @@ bool work_compactions_fail(const struct work *w)
 	work_count(w, &counts);
 	return w->error.severity == ERROR_SOFT && !counts.compactions_running &&
 	       (w->compact_failures >= FAILURES_HOPELESS ||
-		(!list_empty(&w->shunned) && !w->pick_due));
+		(!list_empty(&w->problems) && !w->pick_due));
 }
 
-/* A compaction of the threads' own ended. */
-static void note_result(struct work *w, int err)
+/* A compaction of the threads' own ended. avoided: where it failed is a problem
+ * span now. */
+static void note_result(struct work *w, int err, bool avoided)
 {
 	uint64_t pause = RETRY_FIRST_US;
 
 	if (!err) {
 		w->compact_failures = 0;
-		if (w->error.severity == ERROR_SOFT && list_empty(&w->shunned))
+		if (w->error.severity == ERROR_SOFT && list_empty(&w->problems))
 			work_clear_error(w);
 		return;
 	}
@@ -474,7 +457,7 @@ static void note_result(struct work *w, int err)
 		return;
 	work_set_error(w, ERROR_SOFT, ERROR_OF_COMPACTION, err);
 	/* Others than the one that met damage can go on at once. */
-	if (err == CAIRN_ECORRUPT)
+	if (avoided)
 		return;
 	for (unsigned i = 0; i < w->compact_failures && pause < RETRY_MAX_US;
 	     i++)
@@ -487,16 +470,17 @@ static void note_result(struct work *w, int err)
 int work_compact(struct work *w, struct job *j)
 {
 	struct cairn_db *db = w->db;
+	bool manual = j->plan.kind == COMPACT_MANUAL;
 	struct job_result r = { 0 };
+	bool avoided;
 	struct version *v;
-	bool shun;
 	int err;
 
 	j->bytes = j->plan.bytes[0] + j->plan.bytes[1];
 	err = job_begin(w, j);
 	if (err) {
-		if (j->plan.kind != COMPACT_MANUAL)
-			note_result(w, err);
+		if (!manual)
+			note_result(w, err, false);
 		job_free(j);
 		return err;
 	}
@@ -511,13 +495,10 @@ int work_compact(struct work *w, struct job *j)
 		db->stats->compactions_failed++;
 	job_end(w, j);
 	/* Before another thread picks the same again. */
-	shun = err == CAIRN_ECORRUPT && j->plan.kind != COMPACT_MANUAL;
-	if (shun) {
-		j->shunned_until_us = UINT64_MAX;
-		list_add_tail(&w->shunned, &j->link);
-	}
-	if (j->plan.kind != COMPACT_MANUAL)
-		note_result(w, err);
+	avoided = err == CAIRN_ECORRUPT &&
+		  work_add_problem(w, j, r.damaged) == CAIRN_OK;
+	if (!manual)
+		note_result(w, err, avoided);
 	mutex_unlock(&db->mu);
 
 	post_compaction(w, j, &r, err, true);
@@ -525,10 +506,7 @@ int work_compact(struct work *w, struct job *j)
 	job_result_fini(&r);
 	obsolete_wake(db->obsolete);
 	mutex_lock(&db->mu);
-	if (shun)
-		j->shunned_until_us = env_mono_us(db->env) + SHUN_US;
-	else
-		job_free(j);
+	job_free(j);
 	return err;
 }
 
@@ -583,15 +561,16 @@ static void *compact_thread(void *arg)
 
 	mutex_lock(&db->mu);
 	while (!w->stop) {
-		unshun(w);
+		work_expire_problems(w);
 		pause = pause_us(w);
-		if (pause == UINT64_MAX && list_empty(&w->shunned)) {
+		if (pause == UINT64_MAX && list_empty(&w->problems)) {
 			cond_wait(&w->changed, &db->mu);
 			continue;
 		}
 		if (pause) {
 			cond_wait_us(&w->changed, &db->mu,
-				     pause < SHUN_US ? pause : SHUN_US);
+				     pause < PROBLEM_POLL_US ? pause
+							     : PROBLEM_POLL_US);
 			continue;
 		}
 		err = pick(w, &j);
@@ -602,7 +581,7 @@ static void *compact_thread(void *arg)
 			continue;
 		}
 		if (err)
-			note_result(w, err);
+			note_result(w, err, false);
 		else
 			(void)!work_compact(w, j);
 		mutex_unlock(&db->mu);
@@ -653,10 +632,7 @@ static void stop_threads(struct work *w)
 
 static void destroy(struct work *w)
 {
-	list_for_each_safe (pos, next, &w->shunned) {
-		list_remove(pos);
-		job_free(list_entry(pos, struct job, link));
-	}
+	work_problems_fini(w);
 	work_marks_fini(w);
 	cond_fini(&w->changed);
 	cond_fini(&w->done);
@@ -683,7 +659,7 @@ int work_new(struct cairn_db *db, struct work **out)
 	/* Not at the price of those that are read. */
 	w->n_to_count = db->opts.max_open_files / 2;
 	list_init(&w->jobs);
-	list_init(&w->shunned);
+	list_init(&w->problems);
 	cond_init(&w->changed);
 	cond_init(&w->done);
 	cond_init(&w->token_free);

@@ -11,7 +11,7 @@
 /* A running flush or compaction, or a table that is being ingested: its plan
  * has no inputs and keeps others from writing where it goes. */
 struct job {
-	struct list link; /* in work.jobs or work.shunned */
+	struct list link; /* in work.jobs */
 	struct work *work;
 	uint64_t id;
 	bool is_flush;
@@ -22,7 +22,6 @@ struct job {
 	_Atomic uint64_t bytes_done; /* relaxed, for people */
 	uint64_t started_us;         /* wall clock */
 	uint64_t started_mono_us;
-	uint64_t shunned_until_us;    /* monotonic */
 	const _Bool volatile *cancel; /* a manual one's; NULL: none */
 
 	/* For struct job_context. */
@@ -68,7 +67,7 @@ struct work {
 	uint64_t compact_retry_us; /* monotonic; not before */
 	unsigned compact_failures; /* in a row */
 	unsigned n_manual_urgent;  /* manual ones that found no gap for long */
-	struct list shunned; /* plans that met damage: left alone for a while */
+	struct list problems;      /* where damage was met (work_problems.c) */
 
 	/* Files that ask for something (work_marks.c), by number, live or a
 	 * moment ago; and files whose range tombstones have to be looked at. */
@@ -103,13 +102,13 @@ void job_context(struct job *j, struct job_context *out);
 MUST_CHECK int work_compact(struct work *w, struct job *j);
 
 /* What the picker has to know besides the version: running plans and, unless
- * somebody asks for the compaction, shunned ones; snapshots; marked files. */
+ * somebody asks for the compaction, problem spans; snapshots; marked files. */
 struct running_plans {
 	const struct compaction_plan **plans; /* owned */
 	struct buf snapshots;
 	struct picker_running running;
 };
-MUST_CHECK int running_plans_new(const struct work *w, bool with_shunned,
+MUST_CHECK int running_plans_new(const struct work *w, bool with_problems,
 				 struct running_plans *out);
 void running_plans_fini(struct running_plans *r);
 
@@ -121,6 +120,21 @@ void work_note_file(struct work *w, struct file_meta *f);
  * held, let go meanwhile. */
 bool work_learn_one(struct work *w);
 void work_marks_fini(struct work *w);
+
+/*
+ * A compaction met damage, in the table of that number or, for 0, nobody knows
+ * where: leave the place alone for a while. The message of the thread says what
+ * it is. CAIRN_ENOMEM.
+ */
+MUST_CHECK int work_add_problem(struct work *w, const struct job *j,
+				uint64_t damaged);
+/* End those whose time is up, and those of a table that is no longer live. */
+void work_expire_problems(struct work *w);
+void work_problem_file_gone(struct work *w, uint64_t number);
+/* As plans that nobody may cross; how many. out may be NULL. */
+size_t work_problem_plans(const struct work *w,
+			  const struct compaction_plan **out);
+void work_problems_fini(struct work *w);
 
 /* Something may be due, and something was done. */
 void work_wake(struct work *w);

@@ -81,8 +81,10 @@ void work_note_file(struct work *w, struct file_meta *f)
 void work_note_edit(struct work *w, const struct version_edit *edit)
 {
 	assert_held(&w->db->mu);
-	for (size_t i = 0; i < edit->n_deleted; i++)
+	for (size_t i = 0; i < edit->n_deleted; i++) {
 		unmark(w, edit->deleted[i].number);
+		work_problem_file_gone(w, edit->deleted[i].number);
+	}
 	for (size_t i = 0; i < edit->n_added; i++) {
 		/* It may have moved; the reads are those of where it was. */
 		file_meta_forget_reads(edit->added[i].meta);

@@ -138,12 +138,12 @@ static bool open_file(struct level_iter *l, size_t i)
 	}
 	iter_close(l->table);
 	l->table = NULL;
+	l->pos = i;
 	err = open_table(l, l->files->files[i]);
 	if (err) {
 		end(l, err);
 		return false;
 	}
-	l->pos = i;
 	show_scope(l);
 	return true;
 }
@@ -390,6 +390,14 @@ static const struct iter_ops level_ops = {
 	.prev = level_prev,
 	.close = level_close,
 };
+
+const struct file_meta *level_iter_file(const struct iter *it)
+{
+	const struct level_iter *l = (const struct level_iter *)it;
+
+	assert(it->ops == &level_ops && l->files->n);
+	return l->files->files[l->pos];
+}
 
 int level_iter_new(const struct version_files *files,
 		   const struct level_iter_options *opts, struct iter **out)

@@ -46,6 +46,10 @@ struct level_iter_options {
  */
 struct ikey level_lower_bound(const struct version_files *files, size_t i);
 
+/* The file that a level_iter is in, or that it failed to open. It must have
+ * been positioned. */
+const struct file_meta *level_iter_file(const struct iter *it);
+
 /* files is borrowed: the version must be held while the iterator lives. */
 MUST_CHECK int level_iter_new(const struct version_files *files,
 			      const struct level_iter_options *opts,
