@@ -674,6 +674,39 @@ int cairn_flush(struct cairn_db *db, bool wait);
 int cairn_compact_range(struct cairn_db *db, struct cairn_slice from,
 			struct cairn_slice to, const _Bool volatile *cancel);
 
+/* How far a compaction that was asked for has come. */
+struct cairn_compact_progress {
+	uint64_t job; /* its number, for cairn_cancel_job() */
+	int level;    /* that is being brought down */
+	uint64_t bytes_done;
+	uint64_t bytes_total; /* to be read; first an estimate */
+};
+
+struct cairn_compact_options {
+	struct cairn_slice from;      /* data NULL: from the first key */
+	struct cairn_slice to;        /* data NULL: to the end */
+	const _Bool volatile *cancel; /* polled; may be NULL */
+	/* Called on the caller's thread now and then, the last time when all is
+	 * done. May be NULL. Must not close the database. */
+	void (*progress)(void *ctx, const struct cairn_compact_progress *p);
+	void *ctx;
+};
+
+/*
+ * The same with progress. Levels are brought down one after the other, each in
+ * pieces: what is done stays done, and disk space for one piece is enough. It
+ * is among cairn_jobs() as "manual", beside the compaction that is the present
+ * piece. Tables known to be damaged are not avoided: CAIRN_ECORRUPT.
+ */
+int cairn_compact(struct cairn_db *db, const struct cairn_compact_options *o);
+
+/*
+ * End the compaction of that number, which somebody else asked for: its caller
+ * gets CAIRN_EABORTED. CAIRN_NOT_FOUND when there is none (any more); those
+ * that the database decides on by itself cannot be ended.
+ */
+int cairn_cancel_job(struct cairn_db *db, uint64_t job);
+
 /* Return when no flush or compaction is running or due. */
 int cairn_wait_idle(struct cairn_db *db);
 

@@ -221,25 +221,19 @@ int picker_pick(const struct version *v, const struct picker_options *o,
 
 /* ----------------------------------------------------------------- manual */
 
-/* Files of a sorted level that meet [from, to], whole user keys. */
-static struct run manual_run(const struct version_files *files,
-			     struct cairn_slice from, struct cairn_slice to)
+/* The first file of a sorted level that may meet [from, ...]. */
+static size_t manual_begin(const struct version_files *files,
+			   struct cairn_slice from)
 {
+	const struct cairn_slice open_end = { 0 };
 	struct ikey first = { from, UINT64_MAX };
-	struct run run = { 0 };
+	size_t i = from.data ? version_find_file(files, &first) : 0;
 
-	if (from.data)
-		run.begin = version_find_file(files, &first);
 	/* One that ends before from, as only a tombstone reaches there. */
-	if (run.begin < files->n &&
-	    !file_meta_overlaps(files->files[run.begin], from, to))
-		run.begin++;
-	run.end = run.begin;
-	while (run.end < files->n &&
-	       file_meta_overlaps(files->files[run.end], from, to))
-		run.end++;
-	run_widen(files, &run);
-	return run;
+	if (i < files->n &&
+	    !file_meta_overlaps(files->files[i], from, open_end))
+		i++;
+	return i;
 }
 
 static bool is_last_level(const struct version *v, int level)
@@ -248,6 +242,43 @@ static bool is_last_level(const struct version *v, int level)
 		if (v->level[below].n)
 			return false;
 	return true;
+}
+
+/*
+ * The first files of a sorted level that meet [from, to], whole user keys, as
+ * many as make a job of the usual size, one at least. in_place: there is
+ * nothing to merge them with.
+ */
+static struct run manual_run(const struct picker *p, int level, bool in_place,
+			     struct cairn_slice from, struct cairn_slice to)
+{
+	const struct version_files *files = &p->v->level[level];
+	int to_level = in_place ? level : level + 1;
+	uint64_t limit = EXPANSION_FILES * output_size(p, to_level);
+	size_t begin = manual_begin(files, from);
+	struct run run = { begin, begin };
+	struct range r = { 0 };
+	uint64_t bytes = 0;
+
+	while (run.end < files->n &&
+	       file_meta_overlaps(files->files[run.end], from, to)) {
+		uint64_t below = 0;
+
+		range_add_file(&r, files->files[run.end]);
+		bytes += files->files[run.end]->size;
+		if (!in_place) {
+			const struct version_files *next =
+				&p->v->level[to_level];
+			struct run overlap = run_overlapping(next, &r);
+
+			below = run_bytes(next, &overlap);
+		}
+		if (bytes + below > limit && run.end > run.begin)
+			break;
+		run.end++;
+	}
+	run_widen(files, &run);
+	return run;
 }
 
 static int manual_level(const struct picker *p, int level, bool in_place,
@@ -278,7 +309,7 @@ int picker_pick_manual(const struct version *v, const struct picker_options *o,
 
 		if (level == BOTTOM_LEVEL && !in_place)
 			return CAIRN_NOT_FOUND;
-		run = manual_run(&v->level[level], from, to);
+		run = manual_run(&p, level, in_place, from, to);
 		err = manual_level(&p, level, in_place, &run, &plan);
 	}
 	if (!err && plan_conflicts(&plan, running))

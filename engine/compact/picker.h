@@ -120,9 +120,10 @@ MUST_CHECK int picker_pick(const struct version *v,
 			   struct compaction_plan *out);
 
 /*
- * A manual step: compact all files of level that overlap [from, to] (data
- * NULL: unbounded) into the next level that should take them. With bottom set
- * and level the last non-empty one, rewrites those files in place.
+ * A manual step: compact the files of level that overlap [from, to] (data
+ * NULL: unbounded) into the next level that should take them; not all of them
+ * when that is too much for one job, but the first ones. Of level 0 always all.
+ * With bottom set and level the last non-empty one, rewrites them in place.
  * CAIRN_NOT_FOUND: nothing there. CAIRN_EBUSY: conflicts with a running job;
  * try again when one ends.
  */

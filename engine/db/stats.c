@@ -305,6 +305,11 @@ size_t cairn_jobs(struct cairn_db *db, struct cairn_job *out, size_t n)
 				     &out[found]);
 		found++;
 	}
+	list_for_each (pos, &db->work->manuals) {
+		if (found < n)
+			work_show_manual(pos, &out[found]);
+		found++;
+	}
 	mutex_unlock(&db->mu);
 	return found;
 }

@@ -2,6 +2,7 @@
 /* Compactions, and logging edits. */
 #include "engine/db/work.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -171,6 +172,35 @@ void work_post_unmerged(struct work *w, uint64_t job,
 
 /* -------------------------------------------------------------------- jobs */
 
+/* Whether a job bars others from something. Nothing that comes into level 0 is
+ * in the way of what goes out of it. */
+static bool has_plan(const struct job *j)
+{
+	return !j->is_flush && !(j->is_ingest && j->plan.to_level == 0);
+}
+
+/*
+ * The rules of what may run beside what (picker.h), and that no file is the
+ * input of two jobs.
+ */
+static void assert_no_conflict(const struct work *w, const struct job *j)
+{
+#ifndef NDEBUG
+	for (int side = 0; side < 2; side++)
+		for (size_t i = 0; i < j->plan.n_inputs[side]; i++)
+			assert(!j->plan.inputs[side][i]->job);
+	list_for_each (pos, &w->jobs) {
+		const struct job *k = list_entry(pos, struct job, link);
+
+		assert(!has_plan(j) || !has_plan(k) ||
+		       !compaction_plans_conflict(&j->plan, &k->plan));
+	}
+#else
+	(void)w;
+	(void)j;
+#endif
+}
+
 static void mark_inputs(struct job *j, uint64_t id)
 {
 	for (int side = 0; side < 2; side++)
@@ -187,6 +217,7 @@ int job_begin(struct work *w, struct job *j)
 	err = snapshots_collect(db, &j->snapshots, &j->newest_user_snapshot);
 	if (err)
 		return err;
+	assert_no_conflict(w, j);
 	j->work = w;
 	j->id = ++w->last_job;
 	j->started_us = env_now_us(db->env);
@@ -218,7 +249,10 @@ static bool is_cancelled(void *ctx)
 	if (j->is_flush)
 		return false;
 	return atomic_load_explicit(&j->work->cancel, memory_order_relaxed) ||
-	       (j->cancel && *j->cancel);
+	       (j->manual &&
+		work_manual_poll(j->manual,
+				 atomic_load_explicit(&j->bytes_done,
+						      memory_order_relaxed)));
 }
 
 void job_context(struct job *j, struct job_context *out)
@@ -239,13 +273,6 @@ void job_context(struct job *j, struct job_context *out)
 		.merge = db->opts.merge,
 		.bytes_done = &j->bytes_done,
 	};
-}
-
-/* Whether a job bars others from something. Nothing that comes into level 0 is
- * in the way of what goes out of it. */
-static bool has_plan(const struct job *j)
-{
-	return !j->is_flush && !(j->is_ingest && j->plan.to_level == 0);
 }
 
 uint64_t work_unflushed_seqno(const struct cairn_db *db)
@@ -625,7 +652,7 @@ static void stop_threads(struct work *w)
 		pthread_join(w->compact_threads[i], NULL);
 	/* Manual ones, on their callers' threads. */
 	mutex_lock(&db->mu);
-	while (!list_empty(&w->jobs))
+	while (!list_empty(&w->jobs) || !list_empty(&w->manuals))
 		cond_wait(&w->done, &db->mu);
 	mutex_unlock(&db->mu);
 }
@@ -660,6 +687,7 @@ int work_new(struct cairn_db *db, struct work **out)
 	w->n_to_count = db->opts.max_open_files / 2;
 	list_init(&w->jobs);
 	list_init(&w->problems);
+	list_init(&w->manuals);
 	cond_init(&w->changed);
 	cond_init(&w->done);
 	cond_init(&w->token_free);

@@ -22,7 +22,7 @@ struct job {
 	_Atomic uint64_t bytes_done; /* relaxed, for people */
 	uint64_t started_us;         /* wall clock */
 	uint64_t started_mono_us;
-	const _Bool volatile *cancel; /* a manual one's; NULL: none */
+	struct manual *manual; /* that it is a step of; NULL: none */
 
 	/* For struct job_context. */
 	struct buf snapshots;
@@ -66,6 +66,7 @@ struct work {
 	bool pick_due;             /* the picker may find something */
 	uint64_t compact_retry_us; /* monotonic; not before */
 	unsigned compact_failures; /* in a row */
+	struct list manuals;       /* running calls of cairn_compact() */
 	unsigned n_manual_urgent;  /* manual ones that found no gap for long */
 	struct list problems;      /* where damage was met (work_problems.c) */
 
@@ -87,7 +88,16 @@ struct work {
 	char resume_message[1024];
 };
 
+struct manual;
+
+/* The job of a manual compaction has read so many bytes; true: it is to end. No
+ * locks. */
+bool work_manual_poll(struct manual *m, uint64_t job_bytes);
+
 /* mu held in all of these. */
+
+/* An element of work.manuals, for people. */
+void work_show_manual(struct list *link, struct cairn_job *out);
 
 /* A job begins: takes an id, marks its inputs, collects the snapshots. */
 MUST_CHECK int job_begin(struct work *w, struct job *j);

@@ -326,8 +326,8 @@ START_TEST(a_running_compaction_is_shown)
 	arg.t = &t;
 	ck_assert_int_eq(pthread_create(&thread, NULL, compact_all, &arg), 0);
 	gate_await(&gate, 1);
-	ck_assert_uint_eq(cairn_jobs(t.db, NULL, 0), 1);
-	ck_assert_uint_eq(cairn_jobs(t.db, &job, 1), 1);
+	ck_assert_uint_eq(cairn_jobs(t.db, NULL, 0), 2);
+	ck_assert_uint_eq(cairn_jobs(t.db, &job, 1), 2);
 	ck_assert(job.running);
 	ck_assert_int_eq(job.from_level, 0);
 	ck_assert_int_eq(job.to_level, 6);
@@ -341,6 +341,118 @@ START_TEST(a_running_compaction_is_shown)
 	ck_assert_uint_eq(metrics_of(&t).compactions_running, 0);
 	tdb_fini(&t);
 	gate_fini(&gate);
+}
+END_TEST
+
+/* ------------------------------------------------------ pieces and progress
+ */
+
+struct progress {
+	struct test_db *t;
+	unsigned calls;
+	uint64_t cancel_at; /* bytes; 0: never */
+	struct cairn_compact_progress last;
+	unsigned listed; /* as "manual" among the jobs */
+};
+
+static void note_progress(void *ctx, const struct cairn_compact_progress *p)
+{
+	struct cairn_job jobs[8];
+	struct progress *n = ctx;
+	size_t n_jobs = cairn_jobs(n->t->db, jobs, N(jobs));
+
+	ck_assert_uint_le(p->bytes_done, p->bytes_total);
+	if (n->calls) {
+		ck_assert_uint_ge(p->bytes_done, n->last.bytes_done);
+		ck_assert_int_ge(p->level, n->last.level);
+		ck_assert_uint_eq(p->job, n->last.job);
+	}
+	for (size_t i = 0; i < n_jobs && i < N(jobs); i++) {
+		if (strcmp(jobs[i].kind, "manual"))
+			continue;
+		ck_assert_uint_eq(jobs[i].job, p->job);
+		ck_assert_uint_ge(jobs[i].bytes, jobs[i].bytes_done);
+		n->listed++;
+	}
+	n->calls++;
+	n->last = *p;
+	if (n->cancel_at && p->bytes_done >= n->cancel_at)
+		CK_OK(cairn_cancel_job(n->t->db, p->job));
+}
+
+/* Two levels of many small tables, too much for one job. */
+static void make_levels(struct test_db *t, bool in_place)
+{
+	begin(t, false);
+	tdb_set(t, "target_file_size", "1K");
+	tdb_set(t, "compression", "none");
+	tdb_open(t);
+	for (int i = 0; i < (in_place ? 1 : 2); i++) {
+		put_many(t, 4000, i ? "new" : "old");
+		CK_OK(cairn_compact_range(t->db, open_end, open_end, NULL));
+	}
+	if (in_place)
+		return;
+	/* Every tenth key is in level 0. */
+	for (int i = 0; i < 4000; i += 10) {
+		char key[96];
+
+		snprintf(key, sizeof(key), "%080d", i);
+		tdb_put(t, key, "newest");
+	}
+}
+
+START_TEST(a_manual_compaction_goes_in_pieces_and_tells_how_far_it_is)
+{
+	struct progress p = { 0 };
+	struct cairn_compact_options o = { .progress = note_progress,
+					   .ctx = &p };
+	struct cairn_metrics before, after;
+	struct test_db t;
+
+	make_levels(&t, _i);
+	p.t = &t;
+	before = metrics_of(&t);
+	CK_OK(cairn_compact(t.db, &o));
+	after = metrics_of(&t);
+	ck_assert_uint_gt(p.calls, 2);
+	ck_assert_uint_ge(p.listed, p.calls - 1);
+	ck_assert_uint_eq(p.last.bytes_done, p.last.bytes_total);
+	ck_assert_uint_ge(p.last.bytes_done, before.live_table_bytes);
+	if (_i)
+		ck_assert_uint_gt(after.compactions_manual,
+				  before.compactions_manual + 2);
+	for (int l = 0; l < 6; l++)
+		ck_assert_uint_eq(after.level[l].files, 0);
+	ck_assert_uint_eq(after.estimated_entries, 4000);
+	ck_assert_uint_eq(cairn_jobs(t.db, NULL, 0), 0);
+	CK_CODE(cairn_cancel_job(t.db, p.last.job), CAIRN_NOT_FOUND);
+	tdb_fini(&t);
+}
+END_TEST
+
+START_TEST(a_manual_compaction_ends_when_another_wants_it)
+{
+	struct progress p = { 0 };
+	struct cairn_compact_options o = { .progress = note_progress,
+					   .ctx = &p };
+	struct cairn_metrics before;
+	struct test_db t;
+
+	make_levels(&t, true);
+	p.t = &t;
+	before = metrics_of(&t);
+	p.cancel_at = before.live_table_bytes / 2;
+	CK_CODE(cairn_compact(t.db, &o), CAIRN_EABORTED);
+	ck_assert_uint_ge(p.last.bytes_done, p.cancel_at);
+	ck_assert_uint_lt(p.last.bytes_done, before.live_table_bytes);
+	/* The pieces that were done stay. */
+	ck_assert_uint_gt(metrics_of(&t).compactions_manual,
+			  before.compactions_manual);
+	ck_assert_uint_eq(metrics_of(&t).compactions_failed, 0);
+	expect_many(&t, 4000, "old");
+	ck_assert_uint_eq(cairn_jobs(t.db, NULL, 0), 0);
+	tdb_fini(&t);
 }
 END_TEST
 
@@ -656,6 +768,10 @@ int main(void)
 	tcase_add_test(tc, a_cancelled_compaction_leaves_all_as_it_was);
 	tcase_add_test(tc, manual_compactions_wait_for_one_another);
 	tcase_add_test(tc, a_running_compaction_is_shown);
+	tcase_add_loop_test(
+		tc, a_manual_compaction_goes_in_pieces_and_tells_how_far_it_is,
+		0, 2);
+	tcase_add_test(tc, a_manual_compaction_ends_when_another_wants_it);
 	tcase_add_test(tc, an_iterator_keeps_its_files_until_it_goes);
 	tcase_add_test(tc, an_iterator_keeps_its_memtables_until_it_goes);
 	tcase_add_test(tc, jobs_at_once_keep_the_levels_in_order);
