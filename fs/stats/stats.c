@@ -226,6 +226,17 @@ static const struct stats_value values[] = {
 	  "Input bytes of the running compactions." },
 	{ "compaction/total", STATS_U64, E(compactions), NULL,
 	  "Compactions finished." },
+	{ "compaction/delete_only_total", STATS_U64, E(compactions_delete_only),
+	  NULL, "Compactions that only dropped whole tables." },
+	{ "compaction/elision_only_total", STATS_U64,
+	  E(compactions_elision_only), NULL,
+	  "Compactions of tombstones at the bottom." },
+	{ "compaction/tombstones_total", STATS_U64, E(compactions_tombstones),
+	  NULL, "Compactions of tables of mostly tombstones." },
+	{ "compaction/reads_total", STATS_U64, E(compactions_reads), NULL,
+	  "Compactions of tables that reads often pass." },
+	{ "compaction/manual_total", STATS_U64, E(compactions_manual), NULL,
+	  "Compactions that somebody asked for." },
 	{ "compaction/failed_total", STATS_U64, E(compactions_failed), NULL,
 	  "Compactions failed." },
 	{ "compaction/read_amp", STATS_GAUGE_FN, 0, value_read_amp,
@@ -285,6 +296,8 @@ static const struct stats_value values[] = {
 	  "Age of the background error." },
 	{ "error/corruptions_total", STATS_U64, E(corruptions), NULL,
 	  "Damaged blocks met." },
+	{ "error/problem_spans", STATS_U64, E(problem_spans), NULL,
+	  "Key spans that compactions avoid for damage." },
 };
 
 #define N_VALUES (sizeof(values) / sizeof(values[0]))
