@@ -138,6 +138,7 @@ static void files(struct cairn_db *db, const char *table, const char *copy)
 	const struct cairn_slice all = { 0 };
 	const struct cairn_range range = { s("a"), s("z") };
 	struct cairn_sst_writer *w;
+	struct cairn_problem_list problems;
 	struct cairn_table_list tables;
 	struct cairn_metrics m;
 	struct cairn_db *other;
@@ -151,6 +152,11 @@ static void files(struct cairn_db *db, const char *table, const char *copy)
 	OK(cairn_ingest(db, &table, 1, NULL));
 	TRUE(holds(db, NULL, "fruit/fig", "sweet"));
 	OK(cairn_compact_range(db, all, all, NULL));
+	OK(cairn_compact(db, &(struct cairn_compact_options){ .from = all }));
+	TRUE(cairn_cancel_job(db, 1000) == CAIRN_NOT_FOUND);
+	OK(cairn_problem_spans(db, &problems));
+	TRUE(problems.n == 0);
+	cairn_problem_list_free(&problems);
 	OK(cairn_wait_idle(db));
 	OK(cairn_verify_checksums(db));
 	OK(cairn_approximate_sizes(db, &range, 1, &bytes));
