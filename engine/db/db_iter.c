@@ -141,7 +141,7 @@ static int approach(struct cairn_iter *it, const struct ikey *target,
 		return CAIRN_OK;
 	}
 	*steps = 0;
-	iter_seek_ge(it->in, target);
+	iter_seek_forward(it->in, target);
 	/* A table with its keys in disorder must not send us in circles. */
 	if (it->in->valid && ikey_cmp(&it->in->key, target) < 0)
 		return out_of_order();
@@ -262,25 +262,6 @@ static bool has_prefix(const struct cairn_iter *it, struct cairn_slice user_key)
 }
 
 /* --------------------------------------------------------------- forward */
-
-/*
- * Go forward to *target, which is behind where the input stands and borrows
- * from key_copy: by steps at first, then by a seek.
- */
-static int approach(struct cairn_iter *it, const struct ikey *target,
-		    unsigned *steps)
-{
-	if (++*steps <= STEPS_MAX) {
-		iter_next(it->in);
-		return CAIRN_OK;
-	}
-	*steps = 0;
-	iter_seek_forward(it->in, target);
-	/* A table with its keys in disorder must not send us in circles. */
-	if (it->in->valid && ikey_cmp(&it->in->key, target) < 0)
-		return out_of_order();
-	return CAIRN_OK;
-}
 
 /* The input stands on a version of the key in key_copy, which is done with. */
 static int pass_older(struct cairn_iter *it, unsigned *steps)
