@@ -3,6 +3,8 @@ noinst_LTLIBRARIES += libmvcc.la
 libmvcc_la_SOURCES = \
 	mvcc/attr.c \
 	mvcc/attr.h \
+	mvcc/bbolt.c \
+	mvcc/bbolt.h \
 	mvcc/chunk.c \
 	mvcc/chunk.h \
 	mvcc/cursor.c \

@@ -34,7 +34,7 @@ allow engine/table $b $e $k
 allow engine/version $b $e $k $w $t
 allow engine/compact $b $e $k $m $t $v
 allow engine/db $b $e $k $w $m $t $v $c
-allow mvcc $b
+allow mvcc $b 'engine/env/env\.h"'
 mv='mvcc/(mvcc|request|lease|watch|hash|import)\.h"'
 allow fs/text $b "$mv"
 allow fs/stats $b "$mv" fs/text/

@@ -108,6 +108,7 @@ unit_tests = \
 	tests/fs/text/test_timetext \
 	tests/fs/text/test_xattr \
 	tests/mvcc/test_attr \
+	tests/mvcc/test_bbolt \
 	tests/mvcc/test_chunk \
 	tests/mvcc/test_encode \
 	tests/mvcc/test_fault \
@@ -312,6 +313,8 @@ tests_fs_text_test_xattr_CFLAGS = $(unit_cflags)
 tests_fs_text_test_xattr_LDADD = $(unit_ldadd)
 tests_mvcc_test_attr_CFLAGS = $(unit_cflags)
 tests_mvcc_test_attr_LDADD = $(unit_ldadd)
+tests_mvcc_test_bbolt_CFLAGS = $(unit_cflags)
+tests_mvcc_test_bbolt_LDADD = $(unit_ldadd)
 tests_mvcc_test_chunk_CFLAGS = $(unit_cflags)
 tests_mvcc_test_chunk_LDADD = $(unit_ldadd)
 tests_mvcc_test_encode_CFLAGS = $(unit_cflags)
@@ -425,4 +428,4 @@ EXTRA_DIST += tests/install/tour.c
 AM_TESTS_ENVIRONMENT = CAIRN=$(abs_top_builddir)/cairn; export CAIRN; \
 	CK_TIMEOUT_MULTIPLIER=10; export CK_TIMEOUT_MULTIPLIER;
 EXTRA_DIST += tests/data
-noinst_HEADERS += tests/engine/env/contract.h tests/engine/table/table_support.h tests/fs/fixture.h tests/mvcc/etcd_player.h tests/mvcc/etcd_trace.h tests/mvcc/fixture.h tests/support/runner.h
+noinst_HEADERS += tests/engine/env/contract.h tests/engine/table/table_support.h tests/fs/fixture.h tests/mvcc/bbolt_walk.h tests/mvcc/etcd_player.h tests/mvcc/etcd_trace.h tests/mvcc/fixture.h tests/support/runner.h

@@ -24,8 +24,8 @@ for seed_dir in "$seeds"/*; do
     $dir/fuzz_"$target" -runs=20000 -seconds=1 "$seed_dir" || bad=1
   fi
 done
-if [ $n -ne 13 ]; then
-  echo "seeds for $n targets, should be 13"
+if [ $n -ne 14 ]; then
+  echo "seeds for $n targets, should be 14"
   bad=1
 fi
 exit $bad

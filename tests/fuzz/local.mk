@@ -3,6 +3,7 @@
 # files and variations of them. The seeds are made from the golden directories.
 fuzz_targets = \
 	tests/fuzz/fuzz_batch \
+	tests/fuzz/fuzz_bbolt \
 	tests/fuzz/fuzz_block \
 	tests/fuzz/fuzz_decompress \
 	tests/fuzz/fuzz_edit \
@@ -28,6 +29,9 @@ fuzz_ldflags = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_batch_SOURCES = tests/fuzz/fuzz_batch.c $(fuzz_main) $(fuzz_headers)
 tests_fuzz_fuzz_batch_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_batch_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_bbolt_SOURCES = tests/fuzz/fuzz_bbolt.c $(fuzz_main) $(fuzz_headers)
+tests_fuzz_fuzz_bbolt_LDADD = libmvcc.la
+tests_fuzz_fuzz_bbolt_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_block_SOURCES = tests/fuzz/fuzz_block.c $(fuzz_main) $(fuzz_headers)
 tests_fuzz_fuzz_block_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_block_LDFLAGS = $(fuzz_ldflags)

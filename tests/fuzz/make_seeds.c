@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * make_seeds DIRECTORY: takes the golden directories apart into inputs of the
- * fuzz targets, DIRECTORY/TARGET/NAME. Contents that are there already, under
- * whatever name, are written once.
+ * fuzz targets, DIRECTORY/TARGET/NAME, and takes files of bbolt as they are.
+ * Contents that are there already, under whatever name, are written once.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -339,6 +339,21 @@ static void take_file(const struct maker *m)
 		put("options", slice_of(NULL, 0), m->bytes);
 }
 
+static void take_bbolt(const char *name)
+{
+	const char *srcdir = getenv("srcdir");
+	struct buf bytes = { 0 };
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/tests/data/bbolt/%s",
+		 srcdir ? srcdir : "..", name);
+	if (env_read_file(env_posix(), path, 1 << 20, &bytes))
+		die(path);
+	put_flagged("bbolt", 0, buf_slice(&bytes));
+	put_flagged("bbolt", 1, buf_slice(&bytes));
+	buf_fini(&bytes);
+}
+
 int main(int argc, char **argv)
 {
 	struct env_names names;
@@ -366,5 +381,7 @@ int main(int argc, char **argv)
 		golden_fini(&g);
 	}
 	env_names_free(&names);
+	take_bbolt("empty.db");
+	take_bbolt("small.db");
 	return 0;
 }
