@@ -618,15 +618,19 @@ static int push_inline(struct bbolt_cursor *c)
 	return err;
 }
 
-/* From the page on top down to a leaf, to where key is or would be. */
-static int descend(struct bbolt_cursor *c, struct cairn_slice key)
+/* From the page on top down to a leaf, to where key is or would be; NULL: to
+ * its last item. */
+static int descend(struct bbolt_cursor *c, const struct cairn_slice *key)
 {
 	int err = CAIRN_OK;
 
 	for (;;) {
 		struct frame *f = &c->frames[c->n - 1];
 
-		f->i = page_find(&f->page, key);
+		if (key)
+			f->i = page_find(&f->page, *key);
+		else
+			f->i = f->page.count ? f->page.count - 1 : 0;
 		if (f->page.leaf)
 			return CAIRN_OK;
 		err = push(c, element(&f->page, f->i).child);
@@ -635,7 +639,7 @@ static int descend(struct bbolt_cursor *c, struct cairn_slice key)
 	}
 }
 
-static int place(struct bbolt_cursor *c, struct cairn_slice key)
+static int place(struct bbolt_cursor *c, const struct cairn_slice *key)
 {
 	const struct bbolt_bucket *b = c->bucket;
 	int err;
@@ -649,13 +653,20 @@ static int place(struct bbolt_cursor *c, struct cairn_slice key)
 
 int bbolt_cursor_seek(struct bbolt_cursor *c, struct cairn_slice key)
 {
-	c->failed = place(c, key);
+	c->failed = place(c, &key);
 	return c->failed;
+}
+
+int bbolt_cursor_last(struct bbolt_cursor *c, struct bbolt_item *out)
+{
+	c->failed = place(c, NULL);
+	return bbolt_cursor_next(c, out);
 }
 
 /* From the end of a leaf to the start of the next; CAIRN_NOT_FOUND: none. */
 static int next_leaf(struct bbolt_cursor *c)
 {
+	const struct cairn_slice first = { NULL, 0 };
 	int err;
 
 	do {
@@ -666,17 +677,18 @@ static int next_leaf(struct bbolt_cursor *c)
 	c->frames[c->n - 1].i++;
 	err = push(c, element(&c->frames[c->n - 1].page, c->frames[c->n - 1].i)
 			      .child);
-	return err ? err : descend(c, slice_of(NULL, 0));
+	return err ? err : descend(c, &first);
 }
 
 static int next(struct bbolt_cursor *c, struct bbolt_item *out)
 {
+	const struct cairn_slice first = { NULL, 0 };
 	struct frame *f;
 	struct element e;
 	int err = CAIRN_OK;
 
 	if (!c->placed)
-		err = place(c, slice_of(NULL, 0));
+		err = place(c, &first);
 	if (err)
 		return err;
 	f = &c->frames[c->n - 1];

@@ -105,6 +105,11 @@ MUST_CHECK int bbolt_cursor_seek(struct bbolt_cursor *c,
 MUST_CHECK int bbolt_cursor_next(struct bbolt_cursor *c,
 				 struct bbolt_item *out);
 
+/* The last item, CAIRN_NOT_FOUND when there is none. bbolt_cursor_next() then
+ * finds no more. */
+MUST_CHECK int bbolt_cursor_last(struct bbolt_cursor *c,
+				 struct bbolt_item *out);
+
 /* The bucket that item, one of parent's, is. To be released. */
 MUST_CHECK int bbolt_item_bucket(const struct bbolt_bucket *parent,
 				 const struct bbolt_item *item,

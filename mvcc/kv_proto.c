@@ -12,6 +12,11 @@ enum {
 	TAG_VALUE = 5 << 3 | 2,
 	TAG_LEASE = 6 << 3 | 0,
 	FIELDS_KNOWN = 6,
+
+	LEASE_ID = 1 << 3 | 0,
+	LEASE_TTL = 2 << 3 | 0,
+	LEASE_REMAINING = 3 << 3 | 0,
+	LEASE_FIELDS_KNOWN = 3,
 };
 
 static uint8_t *put_bytes(uint8_t *p, uint8_t tag, struct cairn_slice s)
@@ -76,13 +81,13 @@ static bool get_number(struct cairn_slice *in, int64_t *out)
 }
 
 /* A field of a later release. Groups are none of etcd's. */
-static bool skip(struct cairn_slice *in, uint64_t tag)
+static bool skip(struct cairn_slice *in, uint64_t tag, unsigned known)
 {
 	struct cairn_slice bytes;
 	int64_t number;
 	size_t fixed;
 
-	if (tag >> 3 <= FIELDS_KNOWN || tag > UINT32_MAX)
+	if (tag >> 3 <= known || tag > UINT32_MAX)
 		return false;
 	switch (tag & 7) {
 	case 0:
@@ -121,7 +126,7 @@ static bool get_field(struct cairn_slice *in, struct kv_proto *kv)
 	case TAG_LEASE:
 		return get_number(in, &kv->lease);
 	default:
-		return skip(in, tag);
+		return skip(in, tag, FIELDS_KNOWN);
 	}
 }
 
@@ -140,5 +145,41 @@ int kv_proto_decode(struct cairn_slice in, struct kv_proto *out)
 					 at, in.len);
 	}
 	*out = kv;
+	return CAIRN_OK;
+}
+
+static bool get_lease_field(struct cairn_slice *in, struct lease_proto *l)
+{
+	uint64_t tag;
+
+	if (!get_varint64(in, &tag))
+		return false;
+	switch (tag) {
+	case LEASE_ID:
+		return get_number(in, &l->id);
+	case LEASE_TTL:
+		return get_number(in, &l->ttl);
+	case LEASE_REMAINING:
+		return get_number(in, &l->remaining);
+	default:
+		return skip(in, tag, LEASE_FIELDS_KNOWN);
+	}
+}
+
+int lease_proto_decode(struct cairn_slice in, struct lease_proto *out)
+{
+	struct lease_proto l = { 0 };
+	struct cairn_slice rest = in;
+
+	while (rest.len) {
+		size_t at = in.len - rest.len;
+
+		if (!get_lease_field(&rest, &l))
+			return error_set(CAIRN_ECORRUPT,
+					 "malformed field at byte %zu of a "
+					 "lease of %zu bytes",
+					 at, in.len);
+	}
+	*out = l;
 	return CAIRN_OK;
 }

@@ -35,4 +35,18 @@ MUST_CHECK int kv_proto_encode(struct buf *out, const struct kv_proto *kv);
  */
 MUST_CHECK int kv_proto_decode(struct cairn_slice in, struct kv_proto *out);
 
+/*
+ * A lease as etcd keeps it, the message leasepb.Lease: field 1 id, 2 ttl, 3
+ * remaining ttl, all numbers; seconds.
+ */
+struct lease_proto {
+	int64_t id;
+	int64_t ttl;
+	int64_t remaining; /* at the last checkpoint; 0: there was none */
+};
+
+/* As kv_proto_decode(). */
+MUST_CHECK int lease_proto_decode(struct cairn_slice in,
+				  struct lease_proto *out);
+
 #endif

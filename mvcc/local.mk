@@ -44,6 +44,8 @@ libmvcc_la_SOURCES = \
 	mvcc/row_cache.c \
 	mvcc/row_cache.h \
 	mvcc/scan.c \
+	mvcc/sha256.c \
+	mvcc/sha256.h \
 	mvcc/store.c \
 	mvcc/store.h \
 	mvcc/table_revs.c \

@@ -144,6 +144,9 @@ START_TEST(seeking_finds_each_key_and_each_gap)
 			ck_seek(c, buf_slice(&gap),
 				i + 1 < n ? &keys[i + 1] : NULL);
 	}
+	ck_ok(bbolt_cursor_last(c, &item));
+	ck_assert(slice_eq(item.key, buf_slice(&keys[n - 1])));
+	ck_assert_int_eq(bbolt_cursor_next(c, &item), CAIRN_NOT_FOUND);
 	for (size_t i = 0; i < n; i++)
 		buf_fini(&keys[i]);
 	buf_fini(&gap);
@@ -159,6 +162,8 @@ START_TEST(a_bucket_is_found_by_its_name_or_not_at_all)
 	struct buf bytes = { 0 };
 	struct bytes_env env;
 	struct bbolt_bucket root, nest, got = { 0 };
+	struct bbolt_cursor *c;
+	struct bbolt_item item;
 	struct bbolt *b;
 
 	load("small.db", &bytes);
@@ -173,6 +178,11 @@ START_TEST(a_bucket_is_found_by_its_name_or_not_at_all)
 	/* "leaf" is a value in it. */
 	ck_assert_int_eq(bbolt_bucket_open(&nest, slice_str("leaf"), &got),
 			 CAIRN_ECORRUPT);
+	ck_ok(bbolt_bucket_open(&root, slice_str("empty"), &got));
+	ck_ok(bbolt_cursor_new(&got, &c));
+	ck_assert_int_eq(bbolt_cursor_last(c, &item), CAIRN_NOT_FOUND);
+	bbolt_cursor_free(c);
+	bbolt_bucket_release(&got);
 	ck_ok(bbolt_bucket_open(&root, slice_str("inline"), &got));
 	ck_assert_uint_eq(got.sequence, 7);
 	ck_assert_uint_eq(got.root, 0);

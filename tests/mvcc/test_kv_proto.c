@@ -170,6 +170,51 @@ START_TEST(bent_and_cut_messages_never_read_past_their_end)
 }
 END_TEST
 
+START_TEST(leases_are_read_with_what_later_releases_add)
+{
+	static const struct {
+		const char *name;
+		struct cairn_slice bytes;
+		struct lease_proto want;
+	} cases[] = {
+		{ "nothing", B(""), { 0 } },
+		{ "granted", B("\x08\x87\1\x10\x3c"), { 135, 60, 0 } },
+		{ "checkpointed", B("\x08\1\x10\x3c\x18\x1e"), { 1, 60, 30 } },
+		{ "with a field more",
+		  B("\x08\1\x10\x3c\x20\5"),
+		  { 1, 60, 0 } },
+		{ "negative",
+		  B("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\1"),
+		  { -1, 0, 0 } },
+	};
+	struct cairn_slice whole = cases[_i].bytes;
+	struct lease_proto got = { 0 };
+
+	ck_ok(lease_proto_decode(whole, &got));
+	ck_assert_msg(got.id == cases[_i].want.id &&
+			      got.ttl == cases[_i].want.ttl &&
+			      got.remaining == cases[_i].want.remaining,
+		      "%s", cases[_i].name);
+	for (size_t n = 0; n <= whole.len; n++) {
+		uint8_t *copy = malloc(n ? n : 1);
+
+		ck_assert_ptr_nonnull(copy);
+		memcpy(copy, whole.data, n);
+		for (size_t bit = 0; bit < 8 * n; bit++) {
+			int err;
+
+			copy[bit / 8] ^= (uint8_t)(1 << bit % 8);
+			err = lease_proto_decode(slice_of(copy, n), &got);
+			ck_assert(!err || err == CAIRN_ECORRUPT);
+			copy[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		}
+		free(copy);
+	}
+	ck_assert_int_eq(lease_proto_decode(slice_str("\x0a\1k"), &got),
+			 CAIRN_ECORRUPT);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("kv_proto");
@@ -183,6 +228,8 @@ int main(void)
 	tcase_add_loop_test(tc, malformed_messages_are_refused, 0, 12);
 	tcase_add_loop_test(tc, bent_and_cut_messages_never_read_past_their_end,
 			    0, N_KNOWN);
+	tcase_add_loop_test(tc, leases_are_read_with_what_later_releases_add, 0,
+			    5);
 	suite_add_tcase(s, tc);
 	return run_suite(s);
 }
