@@ -16,6 +16,10 @@ libmvcc_la_SOURCES = \
 	mvcc/hash.c \
 	mvcc/hash.h \
 	mvcc/history.c \
+	mvcc/import.c \
+	mvcc/import.h \
+	mvcc/import_target.c \
+	mvcc/import_target.h \
 	mvcc/kv_proto.c \
 	mvcc/kv_proto.h \
 	mvcc/lease.c \

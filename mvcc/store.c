@@ -510,7 +510,10 @@ static int find_kind(struct cairn_db *db, const char *dir, bool create,
 	if (err)
 		return err;
 	if (format == 0)
-		return error_set(CAIRN_ECORRUPT, "%s: m/format is 0", dir);
+		return error_set(CAIRN_ECORRUPT,
+				 "%s: m/format is 0: an import into it was not "
+				 "finished; remove it and import again",
+				 dir);
 	if (format > MVCC_FORMAT)
 		return error_set(CAIRN_ENOTSUP,
 				 "%s: revision store of format %llu; this "

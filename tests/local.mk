@@ -115,6 +115,7 @@ unit_tests = \
 	tests/mvcc/test_forget \
 	tests/mvcc/test_hash \
 	tests/mvcc/test_history \
+	tests/mvcc/test_import \
 	tests/mvcc/test_kv_proto \
 	tests/mvcc/test_lease \
 	tests/mvcc/test_list \
@@ -328,6 +329,8 @@ tests_mvcc_test_hash_CFLAGS = $(unit_cflags)
 tests_mvcc_test_hash_LDADD = $(unit_ldadd)
 tests_mvcc_test_history_CFLAGS = $(unit_cflags)
 tests_mvcc_test_history_LDADD = $(unit_ldadd)
+tests_mvcc_test_import_CFLAGS = $(unit_cflags)
+tests_mvcc_test_import_LDADD = $(unit_ldadd)
 tests_mvcc_test_kv_proto_CFLAGS = $(unit_cflags)
 tests_mvcc_test_kv_proto_LDADD = $(unit_ldadd)
 tests_mvcc_test_lease_CFLAGS = $(unit_cflags)
@@ -431,4 +434,4 @@ EXTRA_DIST += tests/install/tour.c
 AM_TESTS_ENVIRONMENT = CAIRN=$(abs_top_builddir)/cairn; export CAIRN; \
 	CK_TIMEOUT_MULTIPLIER=10; export CK_TIMEOUT_MULTIPLIER;
 EXTRA_DIST += tests/data
-noinst_HEADERS += tests/engine/env/contract.h tests/engine/table/table_support.h tests/fs/fixture.h tests/mvcc/bbolt_walk.h tests/mvcc/etcd_player.h tests/mvcc/etcd_trace.h tests/mvcc/fixture.h tests/support/runner.h
+noinst_HEADERS += tests/engine/env/contract.h tests/engine/table/table_support.h tests/fs/fixture.h tests/mvcc/bbolt_walk.h tests/mvcc/etcd_expect.h tests/mvcc/etcd_player.h tests/mvcc/etcd_trace.h tests/mvcc/fixture.h tests/support/runner.h
