@@ -9,6 +9,7 @@ libcairnfs_la_SOURCES = \
 	fs/cmd/cmd_dump.c \
 	fs/cmd/cmd_get.c \
 	fs/cmd/cmd_history.c \
+	fs/cmd/cmd_import.c \
 	fs/cmd/cmd_init.c \
 	fs/cmd/cmd_inspect.c \
 	fs/cmd/cmd_keyset.c \

@@ -30,6 +30,7 @@ static const struct cmd_entry commands[] = {
 	{ "forget", cmd_forget, false, "drop old revisions" },
 	{ "checkpoint", cmd_checkpoint, false, "copy the store by hard links" },
 	{ "ingest", cmd_ingest, false, "add finished tables" },
+	{ "import", cmd_import, false, "make a store of another program's" },
 	{ "verify", cmd_verify, false, "check every file" },
 	{ "repair", cmd_repair, false, "save what can be read of a store" },
 	{ "sst", cmd_sst, false, "show table files" },

@@ -312,6 +312,7 @@ cmd_fn cmd_compact;
 cmd_fn cmd_forget;
 cmd_fn cmd_checkpoint;
 cmd_fn cmd_ingest;
+cmd_fn cmd_import;
 cmd_fn cmd_verify;
 cmd_fn cmd_repair;
 cmd_fn cmd_sst;

@@ -257,6 +257,8 @@ def note(e, bound, path, sparse):
         for k, (create, mod, version, lease, value) in sorted(state.items()):
             print("base", k.hex(), create, mod, version, lease, value.hex(), sep="\t", file=out)
         for main, sub, k, row in events:
+            if main == bound:
+                sub = -1  # tombstones at the bound are gone, and not counted
             if row is None:
                 print("del", main, sub, k.hex(), sep="\t", file=out)
             else:

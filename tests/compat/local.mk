@@ -45,5 +45,15 @@ tests_compat_leveldb_upgrade_LDADD = libengine.la -lrocksdb $(LEVELDB_LIBS) \
 endif
 endif
 endif
+
+# With the real etcd, where there is one.
+if HAVE_CHECK
+check_PROGRAMS += tests/compat/etcd_store
+TESTS += tests/compat/etcd_import.sh
+tests_compat_etcd_store_SOURCES = tests/compat/etcd_store.c
+tests_compat_etcd_store_CFLAGS = $(unit_cflags)
+tests_compat_etcd_store_LDADD = $(unit_ldadd)
+endif
+EXTRA_DIST += tests/compat/etcd_import.sh tests/compat/etcd.py
 EXTRA_DIST += tests/compat/tee_leveldb.sh
 noinst_HEADERS += tests/compat/scratch.h

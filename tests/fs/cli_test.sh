@@ -438,8 +438,8 @@ readers_change_nothing() {
 
 # ------------------------------------------------------------ without a store
 
-for c in init get put del ls history lease dump load stats flush compact forget \
-  checkpoint ingest mount umount; do
+for c in init get put del ls history diff watch lease dump load stats flush compact forget \
+  checkpoint ingest import mount umount; do
   t 0 $c --help; quiet
   grep -q "^usage: cairn $c " out || fail "$c --help: no usage"
   grep -q '^example: cairn ' out || fail "$c --help: no example"

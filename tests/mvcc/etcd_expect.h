@@ -283,8 +283,27 @@ static inline void expect_revisions(struct mvcc *m, struct etcd_expect *x,
 	ck_assert_uint_eq(i, x->n_events);
 }
 
+/* What a reader at its revision sees of an event's key, if no later event of
+ * that revision is of the same key. */
+static inline void expect_event(struct mvcc *m, const struct expect_row *want,
+				struct buf *value)
+{
+	struct mvcc_pinned_row r = { 0 };
+	int err = mvcc_get(m, want->key, want->main, &r);
+
+	if (want->deleted) {
+		ck_assert_int_eq(err, CAIRN_NOT_FOUND);
+	} else if (err != CAIRN_NOT_FOUND) {
+		expect_ok(err);
+		expect_same(m, &r.row, want, value);
+	}
+	mvcc_row_release(&r);
+}
+
+/* Every change, and the row that it made. */
 static inline void expect_log(struct mvcc *m, const struct etcd_expect *x)
 {
+	struct buf value = { 0 };
 	struct mvcc_changes *c;
 	struct mvcc_change got;
 	size_t i = 0;
@@ -297,13 +316,16 @@ static inline void expect_log(struct mvcc *m, const struct etcd_expect *x)
 
 		ck_assert_uint_lt(i++, x->n_events);
 		ck_assert_int_eq(got.main, want->main);
-		ck_assert_int_eq(got.sub, want->sub);
+		if (want->sub >= 0)
+			ck_assert_int_eq(got.sub, want->sub);
 		ck_assert_int_eq(got.deleted, want->deleted);
 		ck_assert(slice_eq(got.key, want->key));
+		expect_event(m, want, &value);
 	}
 	ck_assert_int_eq(err, CAIRN_NOT_FOUND);
 	ck_assert_uint_eq(i, x->n_events);
 	mvcc_changes_free(c);
+	buf_fini(&value);
 }
 
 /* ------------------------------------------------------------------ leases */
