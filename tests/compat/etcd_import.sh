@@ -1,9 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 # A live etcd on the loopback gets ten thousand keys with history; its snapshot
-# is imported and compared with etcd's own answers: every change of each revision
-# and the row it made, all rows at the bound, now, and at some revisions between,
-# leases, HashKV.
+# is imported and compared with etcd's own answers: all rows at each revision,
+# every change, leases, HashKV.
 #
 #   CAIRN=build/cairn etcd_import.sh [KEYS]
 #
@@ -34,7 +33,7 @@ for kind in small large; do
 	python3 "$here/etcd.py" $kind "$top/$kind.db" "$top/$kind.tsv" \
 		${1:+"$1"} || exit 1
 	"$CAIRN" import --from etcd -v "$top/$kind.db" "$top/$kind" || exit 1
-	"$check" "$top/$kind" "$top/$kind.tsv" 20 || bad=1
+	"$check" "$top/$kind" "$top/$kind.tsv" 1 || bad=1
 	"$CAIRN" verify "$top/$kind" || bad=1
 done
 exit $bad

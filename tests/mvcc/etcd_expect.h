@@ -78,17 +78,27 @@ static inline void *expect_grow(void *array, size_t n, size_t size)
 	return array;
 }
 
+/* An assertion costs a system call: not one for each digit, nor for each field
+ * of a row. */
+static inline unsigned expect_digit(char c, bool *bad)
+{
+	if (c >= '0' && c <= '9')
+		return (unsigned)(c - '0');
+	*bad |= c < 'a' || c > 'f';
+	return (unsigned)(c - 'a' + 10) & 15;
+}
+
 /* Digits into bytes, in their own place. */
 static inline struct cairn_slice expect_unhex(char *text)
 {
 	size_t n = strlen(text) / 2;
+	bool bad = false;
 
-	for (size_t i = 0; i < n; i++) {
-		unsigned byte;
-
-		ck_assert_int_eq(sscanf(text + 2 * i, "%2x", &byte), 1);
-		((uint8_t *)text)[i] = (uint8_t)byte;
-	}
+	for (size_t i = 0; i < n; i++)
+		((uint8_t *)text)[i] =
+			(uint8_t)(expect_digit(text[2 * i], &bad) << 4 |
+				  expect_digit(text[2 * i + 1], &bad));
+	ck_assert(!bad);
 	return slice_of(text, n);
 }
 
@@ -222,28 +232,38 @@ static inline void expect_apply(struct etcd_expect *x,
 	}
 }
 
-static inline void expect_value(struct mvcc *m, const struct mvcc_row *row,
-				struct buf *out)
+static inline int expect_value(struct mvcc *m, const struct mvcc_row *row,
+			       struct buf *out)
 {
-	size_t got;
+	size_t got = 0;
+	int err;
 
 	buf_clear(out);
-	expect_ok(buf_reserve(out, (size_t)row->size + 1));
-	expect_ok(mvcc_read(m, row, 0, out->data, (size_t)row->size, &got));
-	ck_assert_uint_eq(got, row->size);
+	err = buf_reserve(out, (size_t)row->size + 1);
+	if (!err)
+		err = mvcc_read(m, row, 0, out->data, (size_t)row->size, &got);
 	out->len = got;
+	return err || got == row->size ? err : CAIRN_ECORRUPT;
 }
 
 static inline void expect_same(struct mvcc *m, const struct mvcc_row *got,
 			       const struct expect_row *want, struct buf *value)
 {
-	ck_assert(slice_eq(got->key, want->key));
-	ck_assert_int_eq(got->main, want->main);
-	ck_assert_int_eq(got->create_rev, want->create_rev);
-	ck_assert_int_eq(got->version, want->version);
-	ck_assert_int_eq(got->lease, want->lease);
-	expect_value(m, got, value);
-	ck_assert(slice_eq(buf_slice(value), want->value));
+	int err = expect_value(m, got, value);
+
+	ck_assert_msg(!err && slice_eq(got->key, want->key) &&
+			      got->main == want->main &&
+			      got->create_rev == want->create_rev &&
+			      got->version == want->version &&
+			      got->lease == want->lease &&
+			      slice_eq(buf_slice(value), want->value),
+		      "%d: revision %lld, created at %lld, version %lld, "
+		      "lease %lld, where etcd has %lld, %lld, %lld, %lld; or "
+		      "another value",
+		      err, (long long)got->main, (long long)got->create_rev,
+		      (long long)got->version, (long long)got->lease,
+		      (long long)want->main, (long long)want->create_rev,
+		      (long long)want->version, (long long)want->lease);
 }
 
 static inline void expect_scan(struct mvcc *m, const struct etcd_expect *x,
@@ -258,7 +278,8 @@ static inline void expect_scan(struct mvcc *m, const struct etcd_expect *x,
 	expect_ok(mvcc_scan_new(m, rev, slice_of(NULL, 0), slice_of(NULL, 0),
 				false, &s));
 	while ((err = mvcc_scan_next(s, &row)) == CAIRN_OK) {
-		ck_assert_uint_lt(i, x->n_state);
+		if (i == x->n_state)
+			break;
 		expect_same(m, &row, &x->state[i++], &value);
 	}
 	ck_assert_int_eq(err, CAIRN_NOT_FOUND);
@@ -408,7 +429,7 @@ static inline void expect_take(struct mvcc *m, struct cairn_iter *it,
 				      NULL));
 	kv.key = row.key;
 	if (!row.deleted) {
-		expect_value(m, &row, &value);
+		expect_ok(expect_value(m, &row, &value));
 		kv.create_rev = row.create_rev;
 		kv.mod_rev = row.main;
 		kv.version = row.version;
