@@ -13,6 +13,7 @@
 #include "engine/base/buf.h"
 #include "engine/base/crc32c.h"
 #include "mvcc/encode.h"
+#include "mvcc/hash.h"
 #include "mvcc/kv_proto.h"
 #include "mvcc/mvcc.h"
 
@@ -507,11 +508,16 @@ static inline uint32_t expect_hashkv(struct mvcc *m, int64_t rev,
 static inline void expect_hashes(struct mvcc *m, const struct etcd_expect *x)
 {
 	for (size_t i = 0; i < x->n_hashes; i++) {
-		uint32_t got = expect_hashkv(m, x->hashes[i].rev, x->compact);
+		int64_t rev = x->hashes[i].rev;
+		uint32_t plain = expect_hashkv(m, rev, x->compact);
+		struct mvcc_hash got;
 
-		ck_assert_msg(got == x->hashes[i].hash,
-			      "hash at %lld: %08x, etcd's is %08x",
-			      (long long)x->hashes[i].rev, got,
+		expect_ok(mvcc_hash(m, rev, &got, NULL));
+		ck_assert_msg(got.hash == x->hashes[i].hash &&
+				      plain == x->hashes[i].hash,
+			      "hash at %lld: %08x, by its definition %08x, "
+			      "etcd's is %08x",
+			      (long long)rev, got.hash, plain,
 			      x->hashes[i].hash);
 	}
 	ck_assert_uint_gt(x->n_hashes, 0);
