@@ -167,7 +167,7 @@ def small(e):
     keys = [b"app/%d/name" % i for i in range(12)]
     keys += [b"a", b"a/", b"a\0", b"a\0\0", b"a\0b", b"a\x01", b"\0", b"\xff", b"\xff\xff",
              b"\0\xff", "schl\u00fcssel".encode(), b"long/" + b"k" * 300]
-    for lease, ttl in ((0x1234, 3600), (7, 60), (2**62 + 1, 9000000000), (99, 1000)):
+    for lease, ttl in ((0x1234, 3600), (7, 6000), (2**62 + 1, 9000000000), (99, 1000)):
         e.grant(lease, ttl)
     for i, key in enumerate(keys):
         e.put(key, b"first %d" % i, (0, 7, 0x1234)[i % 3])

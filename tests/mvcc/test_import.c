@@ -6,6 +6,7 @@
 
 #include "engine/env/env_fault.h"
 #include "mvcc/forget.h"
+#include "mvcc/lease.h"
 #include "tests/mvcc/etcd_expect.h"
 #include "tests/mvcc/fixture.h"
 #include "tests/support/runner.h"
@@ -79,7 +80,9 @@ static int import(struct cairn_env *env, uint32_t chunk_size,
 static int open_at(struct cairn_env *env, struct mvcc **out)
 {
 	struct cairn_options *o = small_options(env);
-	struct mvcc_options mo = { .engine = o, .chunk_size = CHUNK };
+	struct mvcc_options mo = { .engine = o,
+				   .chunk_size = CHUNK,
+				   .lease = { .manual = true } };
 	int err;
 
 	ck_ok(cairn_options_set(o, "create_if_missing", "false"));
@@ -179,6 +182,40 @@ START_TEST(a_tombstone_says_what_version_it_ended)
 	ck_assert_int_eq(i, 7);
 	mvcc_history_free(h);
 	ck_ok(mvcc_close(m));
+	env_mem_free(env);
+}
+END_TEST
+
+START_TEST(an_imported_lease_ends_the_keys_that_etcd_had_on_it)
+{
+	struct cairn_env *env = env_with("etcd/small.db");
+	struct etcd_expect x;
+	struct mvcc *m;
+	int64_t ttl = 0, rev = 0;
+
+	etcd_expect_load(data_path("etcd/small.tsv"), &x);
+	ck_ok(import(env, 0, NULL));
+	ck_ok(open_at(env, &m));
+	for (size_t i = 0; i < x.n_events; i++)
+		expect_apply(&x, &x.events[i]);
+	for (size_t i = 0; i < x.n_leases; i++) {
+		int64_t id = x.leases[i].id;
+
+		ck_ok(mvcc_lease_keepalive(m, id, &ttl));
+		ck_assert_int_eq(ttl, x.leases[i].ttl);
+		ck_ok(mvcc_lease_revoke(m, id, &rev));
+		for (size_t k = 0; k < x.n_attached; k++) {
+			struct expect_row gone = { .key = x.attached[k].key,
+						   .deleted = true };
+
+			if (x.attached[k].lease == id)
+				expect_apply(&x, &gone);
+		}
+		expect_scan(m, &x, rev);
+	}
+	ck_assert_int_eq(rev, x.current + 2);
+	ck_ok(mvcc_close(m));
+	etcd_expect_fini(&x);
 	env_mem_free(env);
 }
 END_TEST
@@ -635,6 +672,7 @@ int main(void)
 	tcase_add_loop_test(tc, an_imported_store_holds_what_etcd_says, 0, 4);
 	tcase_add_test(tc, an_imported_store_goes_on_where_etcd_stopped);
 	tcase_add_test(tc, a_tombstone_says_what_version_it_ended);
+	tcase_add_test(tc, an_imported_lease_ends_the_keys_that_etcd_had_on_it);
 	tcase_add_loop_test(
 		tc, rows_have_the_time_that_is_asked_for_or_that_of_the_import,
 		0, 2);
