@@ -24,7 +24,14 @@ static void same(const struct table_props *a, const struct table_props *b)
 		   !strcmp(a->merge_operator, b->merge_operator) &&
 		   !strcmp(a->prefix_extractor, b->prefix_extractor) &&
 		   !strcmp(a->filter_policy, b->filter_policy) &&
-		   !strcmp(a->compression, b->compression));
+		   !strcmp(a->compression, b->compression) &&
+		   !strcmp(a->collectors, b->collectors));
+	FUZZ_CHECK(a->user.n == b->user.n);
+	for (size_t i = 0; i < a->user.n; i++)
+		FUZZ_CHECK(slice_eq(user_props_name(&a->user, i),
+				    user_props_name(&b->user, i)) &&
+			   slice_eq(user_props_value(&a->user, i),
+				    user_props_value(&b->user, i)));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
