@@ -515,8 +515,6 @@ static int read_write(struct running *r, const struct mvcc_request *q,
 		err = run_at(r, q, NULL, a);
 	if (!err)
 		err = txn_finish(&r->c, NULL);
-	if (err == CAIRN_EDQUOT)
-		err = refuse(r, MVCC_REFUSAL_NO_SPACE);
 	if (!err && r->c.n)
 		committed(r);
 	return err;
@@ -553,7 +551,7 @@ static int request(struct mvcc *m, const struct mvcc_request *q,
 		   const struct row_sink *sink, struct mvcc_answer *out)
 {
 	static const struct mvcc_request_options defaults = { 0 };
-	struct running r = { .m = m, .c.m = m, .writes = request_writes(q) };
+	struct running r = { .m = m, .c.m = m };
 	struct mvcc_answer a = { 0 };
 	int err = store_need_revisions(m);
 
@@ -563,6 +561,8 @@ static int request(struct mvcc *m, const struct mvcc_request *q,
 					      : ANSWER_BYTES_MAX;
 	if (!err)
 		err = request_check(q, &r.why);
+	/* How deep it is nested has a limit now. */
+	r.writes = !err && request_writes(q);
 	if (!err)
 		err = check_size(&r, q, opts);
 	if (!err && !r.writes) {
@@ -574,6 +574,8 @@ static int request(struct mvcc *m, const struct mvcc_request *q,
 			err = read_write(&r, q, &a);
 		mutex_unlock(&m->write_mu);
 	}
+	if (err == CAIRN_EDQUOT)
+		err = refuse(&r, MVCC_REFUSAL_NO_SPACE);
 	running_fini(&r);
 	if (!err && r.writes && opts->sync)
 		err = cairn_wal_sync(m->db);
