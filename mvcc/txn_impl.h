@@ -93,8 +93,10 @@ MUST_CHECK int txn_finish(struct commit *c, const struct mvcc_txn *t);
 void txn_end(struct commit *c);
 /* Bring the row of key into the cache; without any lock. */
 MUST_CHECK int txn_warm(struct mvcc *m, struct cairn_slice key);
-/* Add the changes of op, which must stay until the commit. After a put, c->value
- * is the row as it will be kept. */
+/*
+ * Add the changes of op, which must stay until the commit. After a put,
+ * c->value is the row as it will be kept.
+ */
 MUST_CHECK int txn_emit(struct commit *c, const struct op *op);
 /* Delete key, whose newest row prev is live; key must stay until the commit. */
 MUST_CHECK int txn_delete_row(struct commit *c, struct cairn_slice key,
