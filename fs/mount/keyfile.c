@@ -301,26 +301,60 @@ static void set_attrs_of_row(struct keyfile *kf, const struct mvcc_row *row)
 		kf->xattrs.len = 0;
 }
 
-/* Read the row of now, kf being busy. Deleted below: the old one stays. */
+/*
+ * The key was deleted below while somebody has the file open, and its row was
+ * not read before: get the one that was deleted, for as long as the past
+ * reaches back to it. CAIRN_NOT_FOUND when it does not.
+ */
+static int load_deleted_row(struct keyfile *kf, struct rowref **out)
+{
+	struct mvcc_history *h;
+	struct mvcc_row row;
+	int64_t main = 0;
+	int err = mvcc_history_new(kf->ks->m, kf->key, &h);
+
+	if (err)
+		return err == CAIRN_EKIND ? CAIRN_NOT_FOUND : err;
+	while (!(err = mvcc_history_next(h, &row)))
+		if (!row.deleted)
+			main = row.main;
+	mvcc_history_free(h);
+	if (err != CAIRN_NOT_FOUND || !main)
+		return err;
+	err = rowref_get(kf->ks->m, kf->key, main, out);
+	return err == CAIRN_EFORGOTTEN ? CAIRN_NOT_FOUND : err;
+}
+
+/*
+ * Read the row of now, kf being busy. Deleted below: the old one stays, or is
+ * read.
+ */
 static int load_row(struct keyfile *kf)
 {
 	struct rowref *row = NULL;
+	bool gone = false;
 	int err;
 
 	err = rowref_get(kf->ks->m, kf->key, 0, &row);
+	if (err == CAIRN_NOT_FOUND) {
+		gone = true;
+		if (!kf->row)
+			err = load_deleted_row(kf, &row);
+	}
 	if (err && err != CAIRN_NOT_FOUND)
 		return err;
 	mutex_lock(&kf->mu);
 	kf->superseded = false;
-	if (err) {
-		kf->unlinked = true;
-		kf->st.unlinked = true;
-	} else {
+	if (row) {
 		rowref_unref(kf->row);
 		kf->row = row;
 		set_attrs_of_row(kf, &row->r.row);
 		if (!kf->data_dirty)
 			kf->st.size = row->r.row.size;
+	}
+	if (gone) {
+		kf->unlinked = true;
+		kf->st.unlinked = true;
 	}
 	mutex_unlock(&kf->mu);
 	return err && !kf->row ? err : CAIRN_OK;
