@@ -185,6 +185,18 @@ static inline void note_table_cover(struct get *g, const struct table *t)
 		note_cover(g, range_dels_cover(dels, g->key, g->seqno));
 }
 
+/*
+ * After an operand, older versions may be in the file that follows f in its
+ * run: the two share the user key, and what range tombstones of f delete says
+ * nothing of those yet.
+ */
+static bool goes_on_behind(const struct get *g, const struct file_meta *f)
+{
+	struct ikey place = ikey_seek(g->key, g->seqno);
+
+	return g->operands && ikey_cmp(&place, &f->largest_key) > 0;
+}
+
 /* What table_get() returned. *more: it may have an older version. */
 static inline int take_from_table(struct get *g, const struct file_meta *f,
 				  int err, uint64_t trailer,
@@ -196,8 +208,11 @@ static inline int take_from_table(struct get *g, const struct file_meta *f,
 		cairn_pinned_release(value);
 		err = CAIRN_NOT_FOUND;
 	}
+	if (err == CAIRN_NOT_FOUND)
+		return goes_on_behind(g, f) ? CAIRN_OK
+					    : none_there(g, found, out);
 	if (err)
-		return err == CAIRN_NOT_FOUND ? none_there(g, found, out) : err;
+		return err;
 	err = answer(g, f, trailer, value, found, out);
 	*more = !err && !*found;
 	return err;

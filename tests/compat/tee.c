@@ -128,6 +128,24 @@ static void same_value(struct cairn_slice key, struct cairn_slice a,
 		    shown(a), name_of(1), shown(b));
 }
 
+/*
+ * RocksDB 7.8.3 may leave the versions of a key in two files of one level, and
+ * its point lookup ends in the first of them when that has an operand for the
+ * key and a range tombstone over it, although the tombstone is older than what
+ * the second file has. Its iterator goes on, so that is what counts.
+ */
+static bool get_by_iterator(struct tee *t, int i, void *snapshot,
+			    struct cairn_slice key)
+{
+	struct cursor *c = t->side[i].ops->cursor(t->side[i].s, snapshot, NULL);
+	bool found = c->move(c, MOVE_SEEK_GE, key) && slice_eq(c->key, key);
+
+	if (found)
+		must(buf_set(&t->got[i], c->value), "get");
+	c->free(c);
+	return found;
+}
+
 /* True when both have it. */
 static bool same_get(struct tee *t, void *const snapshot[2],
 		     struct cairn_slice key)
@@ -137,6 +155,11 @@ static bool same_get(struct tee *t, void *const snapshot[2],
 	for (int i = 0; i < 2; i++)
 		found[i] = t->side[i].ops->get(t->side[i].s, snapshot[i], key,
 					       &t->got[i]);
+	for (int i = 0; i < 2 && t->merge; i++)
+		if (t->side[i].ops == &rocksdb_store &&
+		    (found[0] != found[1] ||
+		     !slice_eq(buf_slice(&t->got[0]), buf_slice(&t->got[1]))))
+			found[i] = get_by_iterator(t, i, snapshot[i], key);
 	if (found[0] != found[1])
 		die("get of key %s: %s finds it, %s does not", shown(key),
 		    name_of(found[1]), name_of(found[0]));
