@@ -111,7 +111,8 @@ int block_builder_add(struct block_builder *b, struct cairn_slice head,
 	p = put_varint64(p, shared);
 	p = put_varint64(p, key_len - shared);
 	p = put_varint64(p, value.len);
-	memcpy(p, b->last_key.data + shared, key_len - shared);
+	if (key_len > shared)
+		memcpy(p, b->last_key.data + shared, key_len - shared);
 	p += key_len - shared;
 	if (value.len)
 		memcpy(p, value.data, value.len);
