@@ -4,6 +4,7 @@
 
 #include "engine/base/buf.h"
 #include "engine/base/rng.h"
+#include "engine/db/get_impl.h"
 #include "tests/support/db_test.h"
 
 #define N(array) (sizeof(array) / sizeof((array)[0]))
@@ -932,6 +933,85 @@ START_TEST(reads_agree_with_a_model)
 }
 END_TEST
 
+/*
+ * RocksDB 7.8 may leave the versions of a key in two files of one level. A
+ * range tombstone of the first, older than all of them, must not end the search
+ * there; it does end it for what comes below.
+ */
+static void flush_only_table(struct test_db *t, struct cairn_table_list *out)
+{
+	CK_OK(cairn_flush(t->db, true));
+	CK_OK(cairn_tables(t->db, 0, out));
+	ck_assert_uint_eq(out->n, 1);
+}
+
+static struct file_meta meta_of(const struct cairn_table_info *table,
+				struct ikey smallest, struct ikey largest)
+{
+	return (struct file_meta){ .number = table->number,
+				   .size = table->size_bytes,
+				   .smallest_key = smallest,
+				   .largest_key = largest };
+}
+
+START_TEST(operands_go_on_in_the_next_file_below_a_range_tombstone)
+{
+	bool next_file = _i;
+	struct cairn_table_list first, second;
+	struct cairn_table_info copied;
+	struct file_meta metas[2], *files[] = { &metas[0], &metas[1] };
+	struct version_files run = { .files = files, .n = next_file ? 2 : 1 };
+	struct ikey k3 = ikey_make(slice_str("k"), 3, KIND_MERGE);
+	struct ikey k2 = ikey_make(slice_str("k"), 2, KIND_PUT);
+	struct get g = { .key = slice_str("k"), .seqno = 9 };
+	struct cairn_pinned out = { 0 };
+	struct buf bytes = { 0 };
+	struct test_db t, below;
+	struct cairn_snapshot *before;
+	struct wfile *w;
+	bool found = false;
+
+	tdb_small(&below, "stringappend");
+	tdb_put(&below, "filler", "1");
+	tdb_put(&below, "k", "old");
+	flush_only_table(&below, &second);
+	CK_OK(env_read_file(below.env, second.tables[0].path, 1 << 20, &bytes));
+
+	tdb_small(&t, "stringappend");
+	CK_OK(cairn_delete_range(t.db, NULL, slice_str("a"), slice_str("z")));
+	tdb_put(&t, "filler", "1");
+	/* For the flush not to make a put of operand and tombstone. */
+	before = cairn_snapshot_new(t.db);
+	merge(&t, "k", "new");
+	flush_only_table(&t, &first);
+	CK_OK(env_open_write(t.env, TEST_DIR "/000999.sst", &w));
+	CK_OK(wfile_append(w, bytes.data, bytes.len));
+	CK_OK(wfile_close(w));
+	copied = second.tables[0];
+	copied.number = 999;
+
+	metas[0] = meta_of(&first.tables[0],
+			   ikey_make(slice_str("a"), 1, KIND_RANGE_DELETE), k3);
+	metas[1] = meta_of(&copied, k2, k2);
+	g.db = t.db;
+	CK_OK(get_from_run(&g, &run, &found, &out));
+	ck_assert(found == next_file);
+	if (!found)
+		CK_OK(get_end(&g, &out));
+	ck_assert_uint_eq(g.cover, 1);
+	ck_assert(
+		slice_eq(out.value, slice_str(next_file ? "old,new" : "new")));
+	cairn_pinned_release(&out);
+	get_fini(&g);
+	cairn_snapshot_release(before);
+	buf_fini(&bytes);
+	cairn_table_list_free(&first);
+	cairn_table_list_free(&second);
+	tdb_fini(&t);
+	tdb_fini(&below);
+}
+END_TEST
+
 static Suite *merge_suite(void)
 {
 	Suite *s = suite_create("merge");
@@ -953,6 +1033,9 @@ static Suite *merge_suite(void)
 		tc, a_long_row_of_operands_is_read_in_both_directions, 0, 8);
 	tcase_add_loop_test(tc, turning_round_on_a_merged_key_loses_nothing, 0,
 			    N_PLACES);
+	tcase_add_loop_test(
+		tc, operands_go_on_in_the_next_file_below_a_range_tombstone, 0,
+		2);
 	suite_add_tcase(s, tc);
 
 	tc = tcase_create("failures");
