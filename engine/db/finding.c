@@ -96,7 +96,7 @@ int finder_tell_lost(struct finder *f, const char *path,
 
 int finder_poll(const struct finder *f)
 {
-	if (f->cancel && *f->cancel)
+	if (f->cancel && __atomic_load_n(f->cancel, __ATOMIC_RELAXED))
 		return error_set(CAIRN_EABORTED, "cancelled");
 	return CAIRN_OK;
 }
