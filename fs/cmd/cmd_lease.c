@@ -107,7 +107,7 @@ static int print_key(void *ctx, struct cairn_slice key)
 	struct lease_cmd *l = ctx;
 	int err = CAIRN_OK;
 
-	if (l->c->cancel && *l->c->cancel)
+	if (l->c->cancel && __atomic_load_n(l->c->cancel, __ATOMIC_RELAXED))
 		return error_set(CAIRN_EABORTED, "cancelled");
 	buf_clear(&l->line);
 	if (l->json && l->n_keys++)
