@@ -27,9 +27,9 @@ struct seen {
 
 struct collector {
 	struct cairn_table_collector base;
-	_Atomic int alive; /* states */
-	bool refuse;       /* collect nothing */
-	bool fail;         /* fail when asked for the result */
+	_Atomic int alive;   /* states */
+	_Atomic bool refuse; /* collect nothing */
+	bool fail;           /* fail when asked for the result */
 };
 
 static int version_of(struct cairn_slice key)
