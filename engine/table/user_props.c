@@ -14,10 +14,17 @@ void user_props_fini(struct cairn_table_properties *u)
 	*u = (struct cairn_table_properties){ 0 };
 }
 
+/* There may be no bytes at all: a name and its value can both be empty. */
+static struct cairn_slice part(const struct cairn_table_properties *u,
+			       size_t at, size_t len)
+{
+	return len ? slice_of(u->bytes.data + at, len) : slice_of("", 0);
+}
+
 struct cairn_slice user_props_name(const struct cairn_table_properties *u,
 				   size_t i)
 {
-	return slice_of(u->bytes.data + u->prop[i].at, u->prop[i].name_len);
+	return part(u, u->prop[i].at, u->prop[i].name_len);
 }
 
 struct cairn_slice user_props_value(const struct cairn_table_properties *u,
@@ -25,7 +32,7 @@ struct cairn_slice user_props_value(const struct cairn_table_properties *u,
 {
 	const struct user_prop *p = &u->prop[i];
 
-	return slice_of(u->bytes.data + p->at + p->name_len, p->value_len);
+	return part(u, p->at + p->name_len, p->value_len);
 }
 
 size_t user_props_memory(const struct cairn_table_properties *u)
