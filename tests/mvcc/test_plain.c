@@ -745,18 +745,15 @@ static void *swap_key_and_record(void *arg)
 START_TEST(a_directory_is_never_missing_between_its_last_key_and_its_record)
 {
 	pthread_t t;
-	int n = 0;
 
 	put(f.m, "d/k", "v");
 	atomic_store(&stop, false);
 	ck_assert_int_eq(pthread_create(&t, NULL, swap_key_and_record, f.m), 0);
-	while (!atomic_load(&stop)) {
+	do {
 		ck_assert_str_ne(lookup("", "d"), "");
 		ck_code(mvcc_any(f.m, 0, S("d/"), none()), CAIRN_OK);
-		n++;
-	}
+	} while (!atomic_load(&stop));
 	pthread_join(t, NULL);
-	ck_assert_int_gt(n, 0);
 }
 END_TEST
 
