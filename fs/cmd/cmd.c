@@ -335,6 +335,13 @@ int cmd_may_grow(struct cmd *c)
 			 stats_used_bytes(&e), quota);
 }
 
+int cmd_check_cancel(const struct cmd *c)
+{
+	if (c->cancel && __atomic_load_n(c->cancel, __ATOMIC_RELAXED))
+		return error_set(CAIRN_EABORTED, "interrupted");
+	return CAIRN_OK;
+}
+
 int cmd_need_revisions(struct cmd *c)
 {
 	if (!mvcc_is_plain(c->m))

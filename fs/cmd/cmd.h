@@ -74,6 +74,9 @@ void cmd_hint(struct cmd *c, const char *fmt, ...)
  */
 int cmd_fail_code(struct cmd *c, int code, const char *object);
 
+/* CAIRN_EABORTED once nobody waits for the command any more. */
+int cmd_check_cancel(const struct cmd *c);
+
 /* --------------------------------------------------------------- streams */
 
 /*

@@ -63,13 +63,6 @@ static int print_change(struct diff *d, struct cairn_slice key, int64_t old,
 	return print(d, !old ? "added" : !new ? "deleted" : "changed", key);
 }
 
-static int check_cancel(const struct cmd *c)
-{
-	if (c->cancel && __atomic_load_n(c->cancel, __ATOMIC_RELAXED))
-		return error_set(CAIRN_EABORTED, "interrupted");
-	return CAIRN_OK;
-}
-
 /* ----------------------------------------------------------- by the log */
 
 struct touched {
@@ -113,7 +106,7 @@ static int read_log(struct diff *d, struct touched *t)
 	while (!(err = mvcc_changes_next(changes, &ch))) {
 		err = touch(d, t, ch.key);
 		if (!err)
-			err = check_cancel(d->c);
+			err = cmd_check_cancel(d->c);
 		if (err)
 			goto out;
 	}
@@ -169,7 +162,7 @@ static int print_touched(struct diff *d, const struct touched *t)
 		if (!err)
 			err = print_change(d, keys[i], old, new);
 		if (!err)
-			err = check_cancel(d->c);
+			err = cmd_check_cancel(d->c);
 	}
 	free(keys);
 	return err;

@@ -105,10 +105,10 @@ static int keepalive(struct lease_cmd *l)
 static int print_key(void *ctx, struct cairn_slice key)
 {
 	struct lease_cmd *l = ctx;
-	int err = CAIRN_OK;
+	int err = cmd_check_cancel(l->c);
 
-	if (l->c->cancel && __atomic_load_n(l->c->cancel, __ATOMIC_RELAXED))
-		return error_set(CAIRN_EABORTED, "cancelled");
+	if (err)
+		return err;
 	buf_clear(&l->line);
 	if (l->json && l->n_keys++)
 		err = buf_append(&l->line, ",", 1);

@@ -133,8 +133,9 @@ int cmd_scan_next(struct cmd_scan *s, struct mvcc_row *row)
 
 	if (s->left == 0)
 		return CAIRN_NOT_FOUND;
-	if (s->c->cancel && __atomic_load_n(s->c->cancel, __ATOMIC_RELAXED))
-		return error_set(CAIRN_EABORTED, "interrupted");
+	err = cmd_check_cancel(s->c);
+	if (err)
+		return err;
 	if (s->left > 0)
 		s->left--;
 	do

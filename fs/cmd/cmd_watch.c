@@ -26,11 +26,6 @@ struct watch_opts {
 	bool json;
 };
 
-static bool is_cancelled(const struct cmd *c)
-{
-	return c->cancel && __atomic_load_n(c->cancel, __ATOMIC_RELAXED);
-}
-
 /* Print events until *left reaches 0; -1: all there are. */
 static int print_events(struct cmd *c, const struct watch_opts *o,
 			const struct mvcc_watch_message *msg, int64_t *left)
@@ -60,8 +55,9 @@ static int follow(struct cmd *c, struct mvcc_watch *w,
 	while (left && !err) {
 		struct mvcc_watch_message msg;
 
-		if (is_cancelled(c))
-			return error_set(CAIRN_EABORTED, "interrupted");
+		err = cmd_check_cancel(c);
+		if (err)
+			break;
 		err = mvcc_watch_next(w, c->in_daemon ? LOOK_US : 0, &msg);
 		if (err == CAIRN_NOT_FOUND && c->in_daemon) {
 			err = CAIRN_OK;

@@ -227,11 +227,11 @@ def large(e, n):
     bound = 0
     r.shuffle(keys)
     for step in range(3):
-        todo = keys if step == 0 else r.sample(keys, n * 2 // 3)
-        for at in range(0, len(todo), 100):
+        chosen = keys if step == 0 else r.sample(keys, n * 2 // 3)
+        for at in range(0, len(chosen), 100):
             e.txn([op_delete(k) if step and r.random() < 0.1 else
                    op_put(k, r.randbytes(r.randrange(120)), int(r.random() < 0.05))
-                   for k in todo[at:at + 100]])
+                   for k in chosen[at:at + 100]])
         if step == 1:
             bound = e.current() - 10
             e.compact(bound)
