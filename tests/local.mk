@@ -11,6 +11,7 @@ libtestsupport_la_SOURCES = \
 	tests/support/golden.h \
 	tests/support/image_env.c \
 	tests/support/image_env.h \
+	tests/support/iter_pair.h \
 	tests/support/runner.h \
 	tests/support/vector_iter.c \
 	tests/support/vector_iter.h \
@@ -36,6 +37,8 @@ unit_tests = \
 	tests/engine/db/test_get \
 	tests/engine/db/test_golden \
 	tests/engine/db/test_ingest \
+	tests/engine/db/test_ingest_faults \
+	tests/engine/db/test_ingest_threads \
 	tests/engine/db/test_invariants \
 	tests/engine/db/test_iter \
 	tests/engine/db/test_iter_reuse \
@@ -49,6 +52,7 @@ unit_tests = \
 	tests/engine/db/test_read_state \
 	tests/engine/db/test_recover \
 	tests/engine/db/test_repair \
+	tests/engine/db/test_sst_writer \
 	tests/engine/db/test_stall \
 	tests/engine/db/test_stats \
 	tests/engine/db/test_table_filter \
@@ -171,6 +175,10 @@ tests_engine_db_test_golden_CFLAGS = $(unit_cflags)
 tests_engine_db_test_golden_LDADD = $(unit_ldadd)
 tests_engine_db_test_ingest_CFLAGS = $(unit_cflags)
 tests_engine_db_test_ingest_LDADD = $(unit_ldadd)
+tests_engine_db_test_ingest_faults_CFLAGS = $(unit_cflags)
+tests_engine_db_test_ingest_faults_LDADD = $(unit_ldadd)
+tests_engine_db_test_ingest_threads_CFLAGS = $(unit_cflags)
+tests_engine_db_test_ingest_threads_LDADD = $(unit_ldadd)
 tests_engine_db_test_invariants_CFLAGS = $(unit_cflags)
 tests_engine_db_test_invariants_LDADD = $(unit_ldadd)
 tests_engine_db_test_iter_CFLAGS = $(unit_cflags)
@@ -197,6 +205,8 @@ tests_engine_db_test_recover_CFLAGS = $(unit_cflags)
 tests_engine_db_test_recover_LDADD = $(unit_ldadd)
 tests_engine_db_test_repair_CFLAGS = $(unit_cflags)
 tests_engine_db_test_repair_LDADD = $(unit_ldadd)
+tests_engine_db_test_sst_writer_CFLAGS = $(unit_cflags)
+tests_engine_db_test_sst_writer_LDADD = $(unit_ldadd)
 tests_engine_db_test_stall_CFLAGS = $(unit_cflags)
 tests_engine_db_test_stall_LDADD = $(unit_ldadd)
 tests_engine_db_test_stats_CFLAGS = $(unit_cflags)
@@ -436,4 +446,4 @@ EXTRA_DIST += tests/install/tour.c
 AM_TESTS_ENVIRONMENT = CAIRN=$(abs_top_builddir)/cairn; export CAIRN; \
 	CK_TIMEOUT_MULTIPLIER=10; export CK_TIMEOUT_MULTIPLIER;
 EXTRA_DIST += tests/data
-noinst_HEADERS += tests/engine/env/contract.h tests/engine/table/table_support.h tests/fs/fixture.h tests/mvcc/bbolt_walk.h tests/mvcc/etcd_expect.h tests/mvcc/etcd_player.h tests/mvcc/etcd_trace.h tests/mvcc/fixture.h tests/support/runner.h
+noinst_HEADERS += tests/engine/db/ingest_support.h tests/engine/env/contract.h tests/engine/table/table_support.h tests/fs/fixture.h tests/mvcc/bbolt_walk.h tests/mvcc/etcd_expect.h tests/mvcc/etcd_player.h tests/mvcc/etcd_trace.h tests/mvcc/fixture.h tests/support/runner.h
