@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "engine/base/buf.h"
 #include "engine/base/slice.h"
 #include "engine/env/env_fault.h"
 #include "engine/env/env_mem.h"
@@ -153,6 +154,40 @@ static inline size_t tdb_count_files(struct test_db *t, const char *end)
 	}
 	env_names_free(&names);
 	return n;
+}
+
+/*
+ * The keys that an iterator shows, one behind the other, are want: forward, and
+ * backward the same ones.
+ */
+static inline void tdb_expect_keys(struct test_db *t,
+				   const struct cairn_read_options *o,
+				   const char *want)
+{
+	struct buf keys = { 0 };
+	struct cairn_iter *it;
+	size_t left;
+
+	CK_OK(cairn_iter_new(t->db, o, &it));
+	for (bool on = cairn_iter_first(it); on; on = cairn_iter_next(it))
+		CK_OK(buf_append(&keys, cairn_iter_key(it).data,
+				 cairn_iter_key(it).len));
+	CK_OK(cairn_iter_status(it));
+	ck_assert_msg(slice_eq(buf_slice(&keys), slice_str(want)),
+		      "%.*s, not %s", (int)keys.len, (const char *)keys.data,
+		      want);
+	left = keys.len;
+	for (bool on = cairn_iter_last(it); on; on = cairn_iter_prev(it)) {
+		struct cairn_slice key = cairn_iter_key(it);
+
+		ck_assert_uint_ge(left, key.len);
+		left -= key.len;
+		ck_assert(!memcmp(keys.data + left, key.data, key.len));
+	}
+	CK_OK(cairn_iter_status(it));
+	ck_assert_uint_eq(left, 0);
+	cairn_iter_free(it);
+	buf_fini(&keys);
 }
 
 #endif

@@ -22,29 +22,9 @@ static int delete_range(struct test_db *t, const char *start, const char *end)
 static void expect_keys_at(struct test_db *t, const struct cairn_snapshot *snap,
 			   const char *want)
 {
-	struct cairn_read_options o = { .snapshot = snap };
-	struct buf forward = { 0 }, backward = { 0 };
-	struct cairn_iter *it;
+	const struct cairn_read_options o = { .snapshot = snap };
 
-	CK_OK(cairn_iter_new(t->db, &o, &it));
-	for (bool on = cairn_iter_first(it); on; on = cairn_iter_next(it))
-		CK_OK(buf_append(&forward, cairn_iter_key(it).data,
-				 cairn_iter_key(it).len));
-	CK_OK(cairn_iter_status(it));
-	for (bool on = cairn_iter_last(it); on; on = cairn_iter_prev(it))
-		CK_OK(buf_append(&backward, cairn_iter_key(it).data,
-				 cairn_iter_key(it).len));
-	CK_OK(cairn_iter_status(it));
-	cairn_iter_free(it);
-	ck_assert_msg(slice_eq(buf_slice(&forward), slice_str(want)),
-		      "%.*s, not %s", (int)forward.len, (char *)forward.data,
-		      want);
-	ck_assert_uint_eq(forward.len, backward.len);
-	for (size_t i = 0; i < forward.len; i++)
-		ck_assert_int_eq(forward.data[i],
-				 backward.data[backward.len - 1 - i]);
-	buf_fini(&forward);
-	buf_fini(&backward);
+	tdb_expect_keys(t, &o, want);
 }
 
 static void expect_keys(struct test_db *t, const char *want)

@@ -338,32 +338,12 @@ static struct old_only old_only(int version)
 static void expect_keys(struct test_db *t, struct old_only *f, const char *want)
 {
 	struct cairn_read_options o = { 0 };
-	struct buf forward = { 0 }, backward = { 0 };
-	struct cairn_iter *it;
 
 	if (f) {
 		f->filter = (struct cairn_table_filter){ f, skip_newer };
 		o.table_filter = &f->filter;
 	}
-	CK_OK(cairn_iter_new(t->db, &o, &it));
-	for (bool on = cairn_iter_first(it); on; on = cairn_iter_next(it))
-		CK_OK(buf_append(&forward, cairn_iter_key(it).data,
-				 cairn_iter_key(it).len));
-	CK_OK(cairn_iter_status(it));
-	for (bool on = cairn_iter_last(it); on; on = cairn_iter_prev(it))
-		CK_OK(buf_append(&backward, cairn_iter_key(it).data,
-				 cairn_iter_key(it).len));
-	CK_OK(cairn_iter_status(it));
-	cairn_iter_free(it);
-	ck_assert_msg(slice_eq(buf_slice(&forward), slice_str(want)),
-		      "%.*s, not %s", (int)forward.len, (char *)forward.data,
-		      want);
-	ck_assert_uint_eq(backward.len, forward.len);
-	for (size_t i = 0; i < forward.len; i += 3)
-		ck_assert(!memcmp(forward.data + i,
-				  backward.data + backward.len - 3 - i, 3));
-	buf_fini(&forward);
-	buf_fini(&backward);
+	tdb_expect_keys(t, &o, want);
 }
 
 START_TEST(a_table_that_is_skipped_shows_no_entries)

@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "engine/base/rng.h"
-#include "tests/support/runner.h"
+#include "tests/support/iter_pair.h"
 #include "tests/support/vector_iter.h"
 
 #define OPS_MAX 600
@@ -112,16 +112,6 @@ static void expect_of(const struct history *h, size_t n, struct vector *v)
 	vector_sort(v);
 }
 
-static void assert_same(const struct iter *got, const struct iter *want)
-{
-	ck_assert_int_eq(got->status, CAIRN_OK);
-	ck_assert_int_eq(got->valid, want->valid);
-	if (!want->valid)
-		return;
-	ck_assert_int_eq(ikey_cmp(&got->key, &want->key), 0);
-	ck_assert(slice_eq(got->value, want->value));
-}
-
 static void random_step(struct history *h, struct iter *a, struct iter *b)
 {
 	struct ikey target;
@@ -132,35 +122,8 @@ static void random_step(struct history *h, struct iter *a, struct iter *b)
 	if (rng_one_in(&h->rng, 2))
 		target.trailer = ikey_pack(
 			BATCH_SEQNO + rng_below(&h->rng, OPS_MAX), KIND_PUT);
-	switch (rng_below(&h->rng, a->valid ? 10 : 4)) {
-	case 0:
-		iter_first(a);
-		iter_first(b);
-		break;
-	case 1:
-		iter_last(a);
-		iter_last(b);
-		break;
-	case 2:
-		iter_seek_ge(a, &target);
-		iter_seek_ge(b, &target);
-		break;
-	case 3:
-		iter_seek_lt(a, &target);
-		iter_seek_lt(b, &target);
-		break;
-	case 4:
-	case 5:
-	case 6:
-		iter_next(a);
-		iter_next(b);
-		break;
-	default:
-		iter_prev(a);
-		iter_prev(b);
-		break;
-	}
-	assert_same(a, b);
+	iter_pair_move(&h->rng, a, b, &target);
+	iter_pair_same(a, b);
 }
 
 static uint64_t model_cover(const struct history *h, size_t n, const char *key)

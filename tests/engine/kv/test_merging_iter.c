@@ -5,7 +5,7 @@
 
 #include "engine/base/rng.h"
 #include "engine/kv/range_del.h"
-#include "tests/support/runner.h"
+#include "tests/support/iter_pair.h"
 #include "tests/support/vector_iter.h"
 
 #define CHILDREN_MAX 9
@@ -34,16 +34,6 @@ static void merged_close(struct merged *m)
 	vector_fini(&m->all);
 	for (size_t i = 0; i < CHILDREN_MAX; i++)
 		vector_fini(&m->part[i]);
-}
-
-static void assert_same(const struct iter *got, const struct iter *want)
-{
-	ck_assert_int_eq(got->status, want->status);
-	ck_assert_int_eq(got->valid, want->valid);
-	if (!want->valid)
-		return;
-	ck_assert_int_eq(ikey_cmp(&got->key, &want->key), 0);
-	ck_assert(slice_eq(got->value, want->value));
 }
 
 static void random_key(struct rng *r, char *key, size_t size)
@@ -84,49 +74,18 @@ static bool is_ahead(const struct iter *a, const struct ikey *target)
 
 static void random_step(struct rng *r, struct iter *a, struct iter *b)
 {
-	uint64_t what = rng_below(r, 14);
 	struct ikey target;
 	char key[32];
 
 	random_key(r, key, sizeof(key));
 	target = ikey_make(slice_str(key), rng_below(r, 60),
 			   rng_one_in(r, 2) ? 0xff : KIND_PUT);
-	if (what >= 4 && !a->valid)
-		what %= 4;
-	switch (what) {
-	case 12:
-	case 13:
-		if (is_ahead(a, &target))
-			iter_seek_forward(a, &target);
-		else
-			iter_seek_ge(a, &target);
+	if (is_ahead(a, &target) && rng_one_in(r, 6)) {
+		iter_seek_forward(a, &target);
 		iter_seek_ge(b, &target);
-		break;
-	case 0:
-		iter_first(a);
-		iter_first(b);
-		break;
-	case 1:
-		iter_last(a);
-		iter_last(b);
-		break;
-	case 2:
-		iter_seek_ge(a, &target);
-		iter_seek_ge(b, &target);
-		break;
-	case 3:
-		iter_seek_lt(a, &target);
-		iter_seek_lt(b, &target);
-		break;
-	default:
-		if (what % 2) {
-			iter_next(a);
-			iter_next(b);
-		} else {
-			iter_prev(a);
-			iter_prev(b);
-		}
+		return;
 	}
+	iter_pair_move(r, a, b, &target);
 }
 
 START_TEST(any_walk_over_many_children_is_that_over_one)
@@ -143,7 +102,7 @@ START_TEST(any_walk_over_many_children_is_that_over_one)
 	iter_first(m.it);
 	iter_first(model);
 	for (int step = 0; step < 2000; step++) {
-		assert_same(m.it, model);
+		iter_pair_same(m.it, model);
 		random_step(&r, m.it, model);
 	}
 	iter_close(model);
@@ -438,7 +397,7 @@ START_TEST(what_tombstones_cover_is_not_there_in_any_walk)
 	model = vector_iter_new(&h.model);
 	for (int i = 0; i < 400; i++) {
 		hiding_step(&r, h.it, model);
-		assert_same(h.it, model);
+		iter_pair_same(h.it, model);
 	}
 	iter_close(model);
 	hiding_close(&h);

@@ -6,7 +6,7 @@
 
 #include "engine/base/rng.h"
 #include "engine/mem/memtable.h"
-#include "tests/support/runner.h"
+#include "tests/support/iter_pair.h"
 
 #define BASE_SEQNO 1000
 
@@ -133,13 +133,7 @@ static void assert_same(struct pair *p, struct iter *a, struct iter *b)
 	struct ikey k;
 	char key[32];
 
-	ck_assert_int_eq(a->status, CAIRN_OK);
-	ck_assert_int_eq(b->status, CAIRN_OK);
-	ck_assert_int_eq(a->valid, b->valid);
-	if (a->valid) {
-		ck_assert_int_eq(ikey_cmp(&a->key, &b->key), 0);
-		ck_assert(slice_eq(a->value, b->value));
-	}
+	iter_pair_same(a, b);
 	ck_assert_int_eq(a->scope != NULL, b->scope != NULL);
 	if (!a->scope)
 		return;
@@ -156,35 +150,7 @@ static void step(struct pair *p, struct iter *a, struct iter *b)
 
 	random_key(&p->rng, key);
 	target = ikey_seek(slice_str(key), random_snapshot(p));
-	switch (rng_below(&p->rng, a->valid ? 12 : 4)) {
-	case 0:
-		iter_first(a);
-		iter_first(b);
-		break;
-	case 1:
-		iter_last(a);
-		iter_last(b);
-		break;
-	case 2:
-		iter_seek_ge(a, &target);
-		iter_seek_ge(b, &target);
-		break;
-	case 3:
-		iter_seek_lt(a, &target);
-		iter_seek_lt(b, &target);
-		break;
-	case 4:
-	case 5:
-	case 6:
-	case 7:
-		iter_next(a);
-		iter_next(b);
-		break;
-	default:
-		iter_prev(a);
-		iter_prev(b);
-		break;
-	}
+	iter_pair_move(&p->rng, a, b, &target);
 	assert_same(p, a, b);
 }
 
