@@ -365,13 +365,14 @@ static int pin_insert(struct mvcc *m, size_t i, int64_t rev)
 int store_pin(struct mvcc *m, int64_t rev, int64_t *resolved)
 {
 	size_t i;
-	int err;
+	int err = CAIRN_OK;
 
 	mutex_lock(&m->pins_mu);
+	/* What is current is never forgotten. It is not looked up twice: a
+	 * commit may come between, and a plain store has nothing but the last. */
 	if (rev <= 0)
 		rev = atomic_load(&m->current);
-	err = check_rev_locked(m, rev);
-	if (err)
+	else if ((err = check_rev_locked(m, rev)))
 		goto out;
 	i = pin_index(m, rev);
 	if (i < m->n_pins && m->pins[i].rev == rev)

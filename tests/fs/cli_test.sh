@@ -509,7 +509,9 @@ small() { # what a process may have
   if nm "$cairn" 2>/dev/null | grep -q '__[at]san_init'; then
     "$@"
   else
-    (ulimit -v 400000 && "$@")
+    # One heap: each further one reserves up to 128 MiB of addresses, and how
+    # many there are depends on how the threads meet.
+    (ulimit -v 400000 && MALLOC_ARENA_MAX=1 "$@")
   fi
 }
 checks=$((checks + 2))
