@@ -8,6 +8,7 @@ libcairnfs_la_SOURCES = \
 	fs/cmd/cmd_diff.c \
 	fs/cmd/cmd_dump.c \
 	fs/cmd/cmd_get.c \
+	fs/cmd/cmd_hash.c \
 	fs/cmd/cmd_history.c \
 	fs/cmd/cmd_import.c \
 	fs/cmd/cmd_init.c \
@@ -26,6 +27,7 @@ libcairnfs_la_SOURCES = \
 	fs/cmd/cmd_sst.c \
 	fs/cmd/cmd_stats.c \
 	fs/cmd/cmd_tables.c \
+	fs/cmd/cmd_txn.c \
 	fs/cmd/cmd_upkeep.c \
 	fs/cmd/cmd_verify.c \
 	fs/cmd/cmd_wal.c \
@@ -36,6 +38,8 @@ libcairnfs_la_SOURCES = \
 	fs/cmd/forward.h \
 	fs/cmd/run.c \
 	fs/cmd/run.h \
+	fs/cmd/txn_text.c \
+	fs/cmd/txn_text.h \
 	fs/cmd/watch_line.c \
 	fs/cmd/watch_line.h \
 	fs/cmd_mount.c \

@@ -35,7 +35,7 @@ allow engine/version $b $e $k $w $t
 allow engine/compact $b $e $k $m $t $v
 allow engine/db $b $e $k $w $m $t $v $c
 allow mvcc $b 'engine/env/env\.h"'
-mv='mvcc/(mvcc|request|lease|watch|hash|import)\.h"'
+mv='mvcc/(mvcc|request|lease|watch|hash|import|sha256)\.h"'
 allow fs/text $b "$mv"
 allow fs/stats $b "$mv" fs/text/
 allow fs/cmd $b "$mv" fs/text/ fs/stats/
