@@ -99,6 +99,7 @@ unit_tests = \
 	tests/engine/wal/test_salvage \
 	tests/fs/cmd/test_cmd_keyset \
 	tests/fs/cmd/test_run \
+	tests/fs/cmd/test_txn_text \
 	tests/fs/mount/test_inode \
 	tests/fs/mount/test_keyfile \
 	tests/fs/mount/test_lastfd \
@@ -299,6 +300,8 @@ tests_fs_cmd_test_cmd_keyset_CFLAGS = $(unit_cflags)
 tests_fs_cmd_test_cmd_keyset_LDADD = $(unit_ldadd)
 tests_fs_cmd_test_run_CFLAGS = $(unit_cflags)
 tests_fs_cmd_test_run_LDADD = $(unit_ldadd)
+tests_fs_cmd_test_txn_text_CFLAGS = $(unit_cflags)
+tests_fs_cmd_test_txn_text_LDADD = $(unit_ldadd)
 tests_fs_mount_test_inode_CFLAGS = $(unit_cflags)
 tests_fs_mount_test_inode_LDADD = $(unit_ldadd)
 tests_fs_mount_test_keyfile_CFLAGS = $(unit_cflags)

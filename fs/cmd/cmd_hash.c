@@ -21,7 +21,7 @@ static const struct cmd_usage usage = {
 	.summary = "Print a fingerprint of all keys and values: etcd's HashKV, "
 		   "or, of a plain store,\n"
 		   "the SHA-256 of what cairn dump writes",
-	.example = "test $(cairn hash /srv/app) = $(cairn hash /srv/copy)",
+	.example = "cairn hash --rev 4711 /srv/app",
 	.min_args = 1,
 	.max_args = 1,
 };
@@ -160,8 +160,8 @@ int cmd_hash(struct cmd *c, int argc, char **argv)
 		{ "rev", 0, CMD_INT, &h.rev, "N", "as of revision N" },
 		{ "json", 0, CMD_FLAG, &h.json, NULL, "an object" },
 		{ "verbose", 'v', CMD_FLAG, &h.verbose, NULL,
-		  "the revision and the one forgotten up to, or how many keys, "
-		  "behind it" },
+		  "behind it the revision, and the one forgotten up to; "
+		  "or the number of keys" },
 		{ 0 },
 	};
 	int status, n;

@@ -22,8 +22,8 @@ static const struct cmd_usage usage = {
 		   "all hold, what to do else, parted by empty lines, in the "
 		   "words of etcdctl txn.\n"
 		   "1 when it was the else",
-	.example = "printf 'mod(\"k\") = \"0\"\\n\\nput k v\\n\\nget k\\n' | "
-		   "cairn txn /srv/app",
+	.example = "cairn txn /srv/app "
+		   "<<<$'mod(\"k\") = \"0\"\\n\\nput k v\\n\\nget k'",
 	.min_args = 1,
 	.max_args = 2,
 };

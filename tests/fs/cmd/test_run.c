@@ -268,6 +268,57 @@ static const struct {
 	{ "forget|/", "", EXIT_USAGE, "", "one of --before" },
 	{ "forget|--older|soon|/", "", EXIT_USAGE, "", "wants a time" },
 	{ "forget|--older|1d|--keep|1|/", "", EXIT_USAGE, "", "one of" },
+	/* Transactions, and the fingerprint of what they leave. */
+	{ "txn|/", "mod(\"motd\") = 9\n\nput motd t\nget motd\n\nget motd\n",
+	  EXIT_YES, "SUCCESS\n\nOK\n\nmotd\nt\n", NULL },
+	{ "txn|-v|/|the-file", "mod(\"motd\") = 9\n\nput motd t\n\nget motd\n",
+	  EXIT_NO, "FAILURE\n11\n\nmotd\nt\n", NULL },
+	{ "txn|/", "\nput t/b 1\nput t/a ''\n", EXIT_YES,
+	  "SUCCESS\n\nOK\n\nOK\n", NULL },
+	{ "txn|/", "\nget --prefix t/\nget --prefix t/ --count-only\n",
+	  EXIT_YES, "SUCCESS\n\nt/a\n\nt/b\n1\n\n2\n", NULL },
+	{ "txn|--hex|/", "\nget 0x742f61 742f7a --keys-only\n", EXIT_YES,
+	  "SUCCESS\n\n0x742f61\n\n0x742f62\n\n", NULL },
+	{ "txn|--json|/",
+	  "\nget --prefix t/ --limit 1\nput t/a \"\\xff\" --prev-kv\n"
+	  "del t/b --prev-kv\nget --prefix t/ --count-only\nget nope\n",
+	  EXIT_YES,
+	  "{\"succeeded\":true,\"rev\":13,\"answers\":["
+	  "{\"op\":\"get\",\"count\":2,\"more\":true,\"rows\":["
+	  "{\"key\":\"t/a\",\"rev\":12,\"create_rev\":12,\"version\":1,"
+	  "\"size\":0,\"value\":\"\"}]},"
+	  "{\"op\":\"put\",\"prev\":["
+	  "{\"key\":\"t/a\",\"rev\":12,\"create_rev\":12,\"version\":1,"
+	  "\"size\":0,\"value\":\"\"}]},"
+	  "{\"op\":\"del\",\"count\":1,\"prev\":["
+	  "{\"key\":\"t/b\",\"rev\":12,\"create_rev\":12,\"version\":1,"
+	  "\"size\":1,\"value\":\"1\"}]},"
+	  "{\"op\":\"get\",\"count\":1,\"more\":false},"
+	  "{\"op\":\"get\",\"count\":0,\"more\":false,\"rows\":[]}]}\n",
+	  NULL },
+	{ "txn|--json|/", "mod(\"t/a\") < 13\n\n\nget t/a\nput u v\n", EXIT_NO,
+	  "{\"succeeded\":false,\"rev\":14,\"answers\":["
+	  "{\"op\":\"get\",\"count\":1,\"more\":false,\"rows\":["
+	  "{\"key\":\"t/a\",\"rev\":13,\"create_rev\":12,\"version\":2,"
+	  "\"size\":1,\"value_b64\":\"/w==\"}]},{\"op\":\"put\"}]}\n",
+	  NULL },
+	{ "txn|/", "\nput u v\nput u w\n", EXIT_USAGE, "", "duplicate key" },
+	{ "txn|/", "\nput u v --lease 99\n", EXIT_USAGE, "",
+	  "requested lease not found" },
+	{ "txn|/", "\nput nope --ignore-value\n", EXIT_USAGE, "",
+	  "key not found" },
+	{ "txn|/", "\nput u w\nget u --rev 3\n", EXIT_REVISION, "",
+	  "compacted" },
+	{ "txn|/", "\nput u w\nget u --rev 99\n", EXIT_REVISION, "", "future" },
+	{ "get|/|u", "", EXIT_YES, "v", NULL },
+	{ "txn|/", "", EXIT_USAGE, "", "standard input: line 1, column 1: " },
+	{ "txn|/|the-file", "\nput u\n", EXIT_USAGE, "",
+	  "the-file: line 2, column 6: the value is missing" },
+	{ "hash|--rev|9|/", "", EXIT_REVISION, "", "9 is not above 9" },
+	{ "hash|--rev|99|/", "", EXIT_REVISION, "",
+	  "99 is not yet written; the last one is 14" },
+	{ "hash|/|x", "", EXIT_USAGE, "", "too many operands" },
+	{ "del|/|t/a|u", "", EXIT_YES, "", NULL },
 	{ "put|/|--|--odd|v", "", EXIT_YES, "", NULL },
 	{ "get|/|--|--odd", "", EXIT_YES, "v", NULL },
 };
