@@ -240,6 +240,83 @@ leased/u" ] || fail "lease list of put --ttl: $(cat out)"
   t 2 lease frob "$d"; err 'frob: not one of grant'
   t 0 del "$d" --prefix leased/
 
+  # Transactions: the answers, and which of the lists it was.
+  printf '%s\n' 'create("txn/a") = "0"' '' 'put txn/a 1' 'put "txn/b c" "x\ty"' \
+    '' 'get --prefix txn/' >txn
+  t 0 txn "$d" txn; quiet; out "SUCCESS
+
+OK
+
+OK"
+  t 1 txn "$d" - <txn; quiet; out "FAILURE
+
+txn/a
+1
+txn/b c
+x	y"
+  rev=$(("$("$cairn" stats "$d" revision/current)" + 1))
+  printf '\nput txn/a 2 --prev-kv\ndel txn/b txn/c --prev-kv\nget txn/a' >txn
+  t 0 txn --sync -v "$d" <txn; out "SUCCESS
+$rev
+
+OK
+txn/a
+1
+
+1
+txn/b c
+x	y
+
+txn/a
+2"
+  t 0 history "$d" txn/a; out "$((rev - 1)) put 1
+$rev put 1"
+  printf '\nget txn/a' >txn
+  unchanged "$data" 0 txn --json "$d" txn
+  out "{\"succeeded\":true,\"rev\":$rev,\"answers\":[{\"op\":\"get\",\"count\":1,\
+\"more\":false,\"rows\":[{\"key\":\"txn/a\",\"rev\":$rev,\"create_rev\":$((rev - 1)),\
+\"version\":2,\"size\":1,\"value\":\"2\"}]}]}"
+  printf '\nput txn/a 3\nput txn/a 4\n' >txn
+  t 2 txn "$d" txn; err 'cairn txn: etcdserver: duplicate key given'
+  printf '\nput txn/a 3\nget txn/a --rev 999999\n' >txn
+  t 8 txn "$d" txn; err 'future revision'
+  printf '\nput txn/a 3\n\nput txn/a\n' >txn
+  unchanged "$data" 2 txn "$d" txn
+  err 'cairn txn: txn: line 4, column 10: the value is missing'
+  unchanged "$data" 2 txn "$d" <txn; err 'cairn txn: standard input: line 4'
+  unchanged "$data" 2 txn "$d" </dev/null; err 'there is nothing'
+  unchanged "$data" 3 txn "$d" nosuch; err 'nosuch: No such file'
+  unchanged "$data" 3 txn "$d" "$top"; err 'Is a directory'
+  head -c 17000000 /dev/zero | tr '\0' a >txn
+  unchanged "$data" 2 txn "$d" txn; err 'txn: is longer than 16777216 bytes'
+  t 0 get "$d" txn/a; out_exactly 2
+  # A value of more than a chunk, there and back.
+  (printf '\nput txn/long ' && head -c 300000 txn) >txn2
+  t 0 txn "$d" txn2; out "SUCCESS
+
+OK"
+  t 0 get "$d" txn/long
+  head -c 300000 txn | cmp -s - out || fail "$last: not what txn put"
+  printf '\ndel txn/ txn0 --prev-kv' >txn2
+  t 0 txn "$d" txn2
+  { printf 'SUCCESS\n\n2\ntxn/a\n2\ntxn/long\n' && head -c 300000 txn && echo; } |
+    cmp -s - out || fail "$last: not what it deleted"
+
+  # The fingerprint: the same at a revision, whatever comes after it.
+  rev=$("$cairn" stats "$d" revision/current)
+  unchanged "$data" 0 hash "$d"; quiet; sum=$(cat out)
+  case $sum in *[!0-9]* | '') fail "hash: $sum" ;; esac
+  unchanged "$data" 0 hash -v "$d"
+  [ "$(cat out)" = "$sum $rev $(awk '{print $3}' out)" ] || fail "hash -v"
+  unchanged "$data" 0 hash --json "$d"
+  grep -q "^{\"hash\":$sum,\"rev\":$rev,\"compact_rev\":-*[0-9]*}\$" out ||
+    fail "hash --json: $(cat out)"
+  t 0 put "$d" hashed x
+  t 0 hash "$d"; [ "$(cat out)" != "$sum" ] || fail "hash of another state"
+  t 0 hash --rev "$rev" "$d"; out "$sum"
+  unchanged "$data" 8 hash --rev 999999 "$d"; err 'not yet written; the last one'
+  t 0 del "$d" hashed
+
   # Keys in all spellings.
   t 0 put "$d" 'a%00b%FF%25/ü' v
   t 0 get "$d" --hex 0x610062ff252fc3bc; out_exactly v
@@ -432,13 +509,14 @@ readers_change_nothing() {
   unchanged "$data" 1 get "$d" nosuchkey
   unchanged "$data" 0 ls -l "$d"
   unchanged "$data" 0 dump "$d"
+  unchanged "$data" 0 hash "$d"
   unchanged "$data" 0 stats "$d"
   unchanged "$data" 0 stats --format all "$d"
 }
 
 # ------------------------------------------------------------ without a store
 
-for c in init get put del ls history diff watch lease dump load stats flush compact forget \
+for c in init get put del ls history diff watch txn lease hash dump load stats flush compact forget \
   checkpoint ingest import mount umount; do
   t 0 $c --help; quiet
   grep -q "^usage: cairn $c " out || fail "$c --help: no usage"
@@ -462,7 +540,7 @@ t 2 help gte; err "did you mean 'get'?"
 t 2 get; err 'usage: cairn get'
 t 2 init; err 'an operand is missing'
 
-for c in "get no k" "ls no" "history no k" "dump no" "stats no" "put no k v" \
+for c in "get no k" "ls no" "history no k" "dump no" "hash no" "stats no" "put no k v" \
   "del no k" "flush no" "compact no" "forget --keep 1 no" \
   "load no /dev/null" "checkpoint no new" "ingest no files"; do
   # shellcheck disable=SC2086
@@ -558,8 +636,16 @@ t 7 dump plain --rev 1; err 'plain store'
 t 7 forget --keep 1 plain; err 'plain store'
 t 7 put --if-rev 0 plain k v; err 'plain store'
 t 7 put --ttl 1h plain k v; err 'plain store'
+printf '\nget k2' >txn
+t 7 txn plain txn; err 'plain store'
+t 7 hash --rev 1 plain; err 'plain store'
 t 7 lease list plain; err 'plain store'
 t 7 lease grant plain 1h; err 'plain store'
+"$cairn" dump plain | sha256sum | cut -d' ' -f1 >sum
+t 0 hash plain; cmp -s out sum || fail "hash is not sha256sum of dump"
+t 0 hash -v plain; out "$(cat sum) $("$cairn" ls --count plain)"
+t 0 hash --json plain
+out "{\"hash\":\"$(cat sum)\",\"keys\":$("$cairn" ls --count plain)}"
 t 0 stats plain kind; out plain
 t 0 flush plain
 t 0 compact plain
@@ -859,6 +945,13 @@ readers_change_nothing mnt mounted other
 unchanged mounted 3 put mnt other x; err 'mnt: mounted read-only'
 unchanged mounted 3 del mnt other; err 'mnt: mounted read-only'
 unchanged mounted 3 flush mnt
+printf '\nput other x\n\nget other' >txn
+unchanged mounted 3 txn mnt txn; err 'mnt: mounted read-only'
+printf '\nget other' >txn
+unchanged mounted 0 txn mnt txn; out "SUCCESS
+
+other
+y"
 t 0 umount mnt
 
 # A quota holds for commands, too, and for what frees space it does not.
@@ -866,6 +959,12 @@ t 0 mount -q --create -o quota=4M limited "$top/mnt"
 t 0 put mnt k v
 t 6 put mnt big <huge; err 'quota'
 t 1 get mnt big
+head -c 6000000 huge >mnt/keys/most 2>/dev/null
+printf '\nput big x\n\nput big y' >txn
+t 6 txn mnt txn; err 'quota'
+t 1 get mnt big
+printf '\ndel most' >txn
+t 0 txn mnt txn
 t 0 stats mnt quota/limit_bytes; out 4194304
 t 0 umount mnt
 
