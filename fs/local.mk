@@ -40,6 +40,8 @@ libcairnfs_la_SOURCES = \
 	fs/cmd/run.h \
 	fs/cmd/txn_text.c \
 	fs/cmd/txn_text.h \
+	fs/cmd/txn_words.c \
+	fs/cmd/txn_words.h \
 	fs/cmd/watch_line.c \
 	fs/cmd/watch_line.h \
 	fs/cmd_mount.c \

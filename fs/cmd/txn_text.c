@@ -2,262 +2,13 @@
 #include "fs/cmd/txn_text.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "engine/base/error.h"
 #include "engine/base/nearest.h"
-#include "fs/text/keytext.h"
-
-/* A message shows so much of what it is about. */
-#define SHOWN_MAX 40u
-
-/* Bytes that live as long as what was read. */
-struct owned {
-	struct owned *next;
-	uint8_t bytes[];
-};
-
-struct word {
-	size_t at; /* in the line */
-	bool quoted;
-	struct cairn_slice text; /* NUL-terminated behind its length */
-};
-
-struct parse {
-	const struct cmd_key_opts *keys;
-	struct txn_text *out;
-	struct cairn_slice left; /* lines not yet read */
-	unsigned line;           /* its number */
-	/* The line, without blanks behind it, and how far it is read. */
-	const uint8_t *p;
-	size_t len;
-	size_t at;
-};
-
-/* ---------------------------------------------------------------- messages */
-
-static int bad(const struct parse *p, size_t at, const char *what)
-{
-	return error_set(CAIRN_EINVAL, "line %u, column %zu: %s", p->line,
-			 at + 1, what);
-}
-
-/* The same with the word, which may be anything, before it. */
-static int bad_word(const struct parse *p, const struct word *w,
-		    const char *what)
-{
-	size_t len = w->text.len < SHOWN_MAX ? w->text.len : SHOWN_MAX;
-	struct buf shown = { 0 };
-	int err = keytext_escape(slice_of(w->text.data, len), &shown);
-
-	if (!err)
-		err = error_set(CAIRN_EINVAL, "line %u, column %zu: %.*s: %s",
-				p->line, w->at + 1, (int)shown.len,
-				shown.len ? (const char *)shown.data : "",
-				what);
-	buf_fini(&shown);
-	return err;
-}
-
-/* Put the place before the message that is there. */
-static int bad_because(const struct parse *p, size_t at, int err)
-{
-	char why[200];
-
-	if (err != CAIRN_EINVAL)
-		return err;
-	snprintf(why, sizeof(why), "%s", cairn_errmsg());
-	return bad(p, at, why);
-}
-
-/* ------------------------------------------------------------------- words */
-
-/* Room for n bytes and a NUL behind them. */
-static uint8_t *own(struct parse *p, size_t n)
-{
-	struct owned *o = malloc(sizeof(*o) + n + 1);
-
-	if (!o)
-		return NULL;
-	o->next = p->out->owned;
-	p->out->owned = o;
-	o->bytes[n] = '\0';
-	return o->bytes;
-}
-
-static bool is_blank(uint8_t b)
-{
-	return b == ' ' || (b >= '\t' && b <= '\r');
-}
-
-static void skip_blanks(struct parse *p)
-{
-	while (p->at < p->len && is_blank(p->p[p->at]))
-		p->at++;
-}
-
-/* The bytes from p->at to before end, as they are. */
-static int copy_word(struct parse *p, size_t end, struct word *w)
-{
-	size_t n = end - p->at;
-	uint8_t *bytes = own(p, n);
-
-	if (!bytes)
-		return error_nomem();
-	if (n)
-		memcpy(bytes, p->p + p->at, n);
-	w->text = slice_of(bytes, n);
-	return CAIRN_OK;
-}
-
-static int digit_value(uint8_t b)
-{
-	if (b >= '0' && b <= '9')
-		return b - '0';
-	b |= 0x20;
-	return b >= 'a' && b <= 'f' ? b - 'a' + 10 : 16;
-}
-
-/* n digits at p->at as a number; false when they are not there. */
-static bool take_digits(struct parse *p, unsigned n, int base, uint32_t *v)
-{
-	*v = 0;
-	if (n > p->len - p->at)
-		return false;
-	for (; n; n--, p->at++) {
-		int d = digit_value(p->p[p->at]);
-
-		if (d >= base)
-			return false;
-		*v = *v * (uint32_t)base + (uint32_t)d;
-	}
-	return true;
-}
-
-/* As UTF-8; returns its length, 0 when it is no code point. */
-static size_t put_utf8(uint32_t v, uint8_t *out)
-{
-	size_t n = v < 0x80 ? 1 : v < 0x800 ? 2 : v < 0x10000 ? 3 : 4;
-	static const uint8_t heads[] = { 0, 0, 0xc0, 0xe0, 0xf0 };
-
-	if (v > 0x10ffff || (v >= 0xd800 && v <= 0xdfff))
-		return 0;
-	for (size_t i = n - 1; i > 0; i--, v >>= 6)
-		out[i] = (uint8_t)(0x80 | (v & 0x3f));
-	out[0] = (uint8_t)(heads[n] | v);
-	return n;
-}
-
-/* What is behind a backslash, at p->at: at most as long as it is written. */
-static int take_escape(struct parse *p, uint8_t *out, size_t *n)
-{
-	static const char letters[] = "abfnrtv\\\"";
-	static const char bytes[] = "\a\b\f\n\r\t\v\\\"";
-	size_t at = p->at - 1;
-	uint8_t b = p->at < p->len ? p->p[p->at] : 0;
-	const char *simple = b ? strchr(letters, b) : NULL;
-	uint32_t v = 0;
-	bool ok = true;
-
-	*n = 1;
-	if (simple) {
-		p->at++;
-		out[0] = (uint8_t)bytes[simple - letters];
-		return CAIRN_OK;
-	}
-	if (b == 'x' || b == 'u' || b == 'U') {
-		p->at++;
-		ok = take_digits(p, b == 'x' ? 2 : b == 'u' ? 4 : 8, 16, &v);
-	} else {
-		ok = take_digits(p, 3, 8, &v) && v <= 0xff;
-	}
-	if (ok && (b == 'u' || b == 'U'))
-		*n = put_utf8(v, out);
-	else
-		out[0] = (uint8_t)v;
-	if (!ok || !*n)
-		return bad(p, at,
-			   "no such escape: there are \\a \\b \\f \\n \\r \\t "
-			   "\\v \\\\ \\\" \\xHH \\OOO \\uHHHH \\UHHHHHHHH");
-	return CAIRN_OK;
-}
-
-/* A string in double quotes; p->at is behind the first of them. */
-static int take_quoted(struct parse *p, struct word *w)
-{
-	uint8_t *bytes = own(p, p->len - p->at);
-	size_t n = 0, some;
-	int err;
-
-	if (!bytes)
-		return error_nomem();
-	while (p->at < p->len && p->p[p->at] != '"') {
-		uint8_t b = p->p[p->at++];
-
-		if (b != '\\') {
-			bytes[n++] = b;
-			continue;
-		}
-		err = take_escape(p, bytes + n, &some);
-		if (err)
-			return err;
-		n += some;
-	}
-	if (p->at == p->len)
-		return bad(p, w->at, "the string is not closed");
-	p->at++;
-	bytes[n] = '\0';
-	w->text = slice_of(bytes, n);
-	return CAIRN_OK;
-}
-
-/* A string between two of quote, as it is. */
-static int take_verbatim(struct parse *p, uint8_t quote, struct word *w)
-{
-	const uint8_t *end =
-		p->at < p->len ? memchr(p->p + p->at, quote, p->len - p->at)
-			       : NULL;
-	int err;
-
-	if (!end)
-		return bad(p, w->at, "the string is not closed");
-	err = copy_word(p, (size_t)(end - p->p), w);
-	p->at = (size_t)(end - p->p) + 1;
-	return err;
-}
-
-/* The string in quotes at p->at. CAIRN_NOT_FOUND: there is none. */
-static int take_string(struct parse *p, bool back_quotes, struct word *w)
-{
-	uint8_t b = p->at < p->len ? p->p[p->at] : 0;
-
-	*w = (struct word){ .at = p->at, .quoted = true };
-	if (b != '"' && b != '\'' && !(back_quotes && b == '`'))
-		return CAIRN_NOT_FOUND;
-	p->at++;
-	return b == '"' ? take_quoted(p, w) : take_verbatim(p, b, w);
-}
-
-/* The next word of an op; there is one. */
-static int take_word(struct parse *p, struct word *w)
-{
-	int err = take_string(p, false, w);
-	size_t end = p->at;
-
-	if (err == CAIRN_NOT_FOUND) {
-		w->quoted = false;
-		while (end < p->len && !is_blank(p->p[end]))
-			end++;
-		err = copy_word(p, end, w);
-		p->at = end;
-	}
-	if (!err && p->at < p->len && !is_blank(p->p[p->at]))
-		err = bad(p, p->at, "a blank is missing behind the string");
-	return err;
-}
+#include "fs/cmd/txn_words.h"
 
 /* ------------------------------------------------------- keys and numbers */
 
@@ -266,7 +17,7 @@ static bool has_nul(struct cairn_slice s)
 	return s.len && memchr(s.data, 0, s.len);
 }
 
-static int read_key(struct parse *p, const struct word *w,
+static int read_key(struct txn_parse *p, const struct txn_word *w,
 		    struct cairn_slice *key)
 {
 	struct buf b = { 0 };
@@ -287,9 +38,9 @@ static int read_key(struct parse *p, const struct word *w,
 				b.len, MVCC_KEY_MAX);
 	if (err) {
 		buf_fini(&b);
-		return bad_because(p, w->at, err);
+		return txn_bad_because(p, w->at, err);
 	}
-	bytes = own(p, b.len);
+	bytes = txn_own(p, b.len);
 	if (bytes && b.len)
 		memcpy(bytes, b.data, b.len);
 	*key = slice_of(bytes, b.len);
@@ -297,8 +48,8 @@ static int read_key(struct parse *p, const struct word *w,
 	return bytes ? CAIRN_OK : error_nomem();
 }
 
-static int read_number(struct parse *p, const struct word *w, bool negative,
-		       int64_t *out)
+static int read_number(struct txn_parse *p, const struct txn_word *w,
+		       bool negative, int64_t *out)
 {
 	const char *text = (const char *)w->text.data;
 	const char *digits = text + (negative && *text == '-');
@@ -308,11 +59,12 @@ static int read_number(struct parse *p, const struct word *w, bool negative,
 	*out = strtoll(text, &end, 10);
 	if (*digits < '0' || *digits > '9' || errno ||
 	    end != text + w->text.len)
-		return bad_word(p, w, "not a number");
+		return txn_bad_word(p, w, "not a number");
 	return CAIRN_OK;
 }
 
-static int read_lease(struct parse *p, const struct word *w, int64_t *id)
+static int read_lease(struct txn_parse *p, const struct txn_word *w,
+		      int64_t *id)
 {
 	const char *text = (const char *)w->text.data;
 	unsigned long long v;
@@ -321,7 +73,7 @@ static int read_lease(struct parse *p, const struct word *w, int64_t *id)
 	v = strtoull(text, NULL, 16);
 	if (!w->text.len || errno || v > INT64_MAX ||
 	    strspn(text, "0123456789abcdefABCDEF") != w->text.len)
-		return bad_word(p, w, "not a lease: 1 to 16 hex digits");
+		return txn_bad_word(p, w, "not a lease: 1 to 16 hex digits");
 	*id = (int64_t)v;
 	return CAIRN_OK;
 }
@@ -339,17 +91,18 @@ static const struct {
 	{ "lease", MVCC_COMPARE_LEASE },
 };
 
-static int take_target(struct parse *p, struct mvcc_compare *c)
+static int take_target(struct txn_parse *p, struct mvcc_compare *c)
 {
 	size_t at = p->at;
 	const uint8_t *open = memchr(p->p + at, '(', p->len - at);
 	struct cairn_slice name;
 
 	if (!open)
-		return bad(p, at,
-			   "not a compare, which is as mod(\"key\") = \"3\"");
+		return txn_bad(
+			p, at,
+			"not a compare, which is as mod(\"key\") = \"3\"");
 	name = slice_of(p->p + at, (size_t)(open - p->p) - at);
-	while (name.len && is_blank(name.data[name.len - 1]))
+	while (name.len && txn_is_blank(name.data[name.len - 1]))
 		name.len--;
 	p->at = (size_t)(open - p->p) + 1;
 	for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
@@ -358,15 +111,16 @@ static int take_target(struct parse *p, struct mvcc_compare *c)
 		c->target = targets[i].target;
 		return CAIRN_OK;
 	}
-	return bad(p, at,
-		   "what is compared is version, create, mod, value or lease");
+	return txn_bad(
+		p, at,
+		"what is compared is version, create, mod, value or lease");
 }
 
-static int take_operator(struct parse *p, struct mvcc_compare *c)
+static int take_operator(struct txn_parse *p, struct mvcc_compare *c)
 {
 	size_t at = p->at, left;
 
-	skip_blanks(p);
+	txn_skip_blanks(p);
 	left = p->len - p->at;
 	if (left >= 2 && p->p[p->at] == '!' && p->p[p->at + 1] == '=') {
 		c->result = MVCC_COMPARE_NOT_EQUAL;
@@ -380,31 +134,32 @@ static int take_operator(struct parse *p, struct mvcc_compare *c)
 	else if (left && p->p[p->at] == '>')
 		c->result = MVCC_COMPARE_GREATER;
 	else
-		return bad(p, left ? p->at : at, "=, !=, < or > is missing");
+		return txn_bad(p, left ? p->at : at,
+			       "=, !=, < or > is missing");
 	p->at++;
 	return CAIRN_OK;
 }
 
 /* What is compared with. */
-static int take_operand(struct parse *p, struct mvcc_compare *c)
+static int take_operand(struct txn_parse *p, struct mvcc_compare *c)
 {
-	struct word w;
+	struct txn_word w;
 	int err;
 
-	skip_blanks(p);
-	err = take_string(p, true, &w);
+	txn_skip_blanks(p);
+	err = txn_take_string(p, true, &w);
 	if (err == CAIRN_NOT_FOUND && c->target == MVCC_COMPARE_VALUE)
-		return bad(p, p->at, "a value in quotes is missing");
+		return txn_bad(p, p->at, "a value in quotes is missing");
 	if (err == CAIRN_NOT_FOUND && p->at == p->len)
-		return bad(p, p->at, "a number is missing");
+		return txn_bad(p, p->at, "a number is missing");
 	if (err == CAIRN_NOT_FOUND) {
-		err = copy_word(p, p->len, &w);
+		err = txn_take_until(p, p->len, &w);
 		p->at = p->len;
 	}
 	if (err)
 		return err;
 	if (p->at != p->len)
-		return bad(p, p->at, "nothing may follow a compare");
+		return txn_bad(p, p->at, "nothing may follow a compare");
 	if (c->target == MVCC_COMPARE_VALUE)
 		c->value = w.text;
 	else if (c->target == MVCC_COMPARE_LEASE)
@@ -414,27 +169,27 @@ static int take_operand(struct parse *p, struct mvcc_compare *c)
 	return CAIRN_OK;
 }
 
-static int parse_compare(struct parse *p, size_t i)
+static int parse_compare(struct txn_parse *p, size_t i)
 {
 	struct mvcc_compare *c = &p->out->compares[i];
-	struct word w = { 0 };
+	struct txn_word w = { 0 };
 	int err = take_target(p, c);
 
 	if (err)
 		return err;
-	skip_blanks(p);
-	err = take_string(p, true, &w);
+	txn_skip_blanks(p);
+	err = txn_take_string(p, true, &w);
 	if (err == CAIRN_NOT_FOUND)
-		return bad(p, p->at, "a key in quotes is missing");
+		return txn_bad(p, p->at, "a key in quotes is missing");
 	if (!err)
 		err = read_key(p, &w, &c->key);
 	if (!err && !c->key.len)
-		return bad(p, w.at, "the key is empty");
+		return txn_bad(p, w.at, "the key is empty");
 	if (err)
 		return err;
-	skip_blanks(p);
+	txn_skip_blanks(p);
 	if (p->at == p->len || p->p[p->at] != ')')
-		return bad(p, p->at, "a ) is missing behind the key");
+		return txn_bad(p, p->at, "a ) is missing behind the key");
 	p->at++;
 	err = take_operator(p, c);
 	if (!err)
@@ -449,7 +204,7 @@ struct op {
 	struct mvcc_request *r;
 	bool prefix;
 	bool from_key;
-	struct word operands[2];
+	struct txn_word operands[2];
 	size_t n_operands;
 };
 
@@ -518,7 +273,7 @@ static void set_flag(struct op *o, enum op_option option)
 }
 
 /* The place of w among names; -1 when it is none of them. */
-static int one_of(const struct word *w, const char *const *names, int n)
+static int one_of(const struct txn_word *w, const char *const *names, int n)
 {
 	for (int i = 0; i < n; i++)
 		if (!strcasecmp((const char *)w->text.data, names[i]))
@@ -526,34 +281,36 @@ static int one_of(const struct word *w, const char *const *names, int n)
 	return -1;
 }
 
-static int set_order(struct parse *p, struct op *o, const struct word *w)
+static int set_order(struct txn_parse *p, struct op *o,
+		     const struct txn_word *w)
 {
 	static const char *const names[] = { "ASCEND", "DESCEND" };
 	int i = one_of(w, names, 2);
 
 	if (i < 0)
-		return bad_word(p, w, "not one of ASCEND and DESCEND");
+		return txn_bad_word(p, w, "not one of ASCEND and DESCEND");
 	o->r->range.order = i ? MVCC_SORT_DESCEND : MVCC_SORT_ASCEND;
 	return CAIRN_OK;
 }
 
 /* In the order of enum mvcc_sort_target. */
-static int set_sort(struct parse *p, struct op *o, const struct word *w)
+static int set_sort(struct txn_parse *p, struct op *o, const struct txn_word *w)
 {
 	static const char *const names[] = { "KEY", "VERSION", "CREATE",
 					     "MODIFY", "VALUE" };
 	int i = one_of(w, names, 5);
 
 	if (i < 0)
-		return bad_word(p, w,
-				"not one of KEY, VERSION, CREATE, MODIFY and "
-				"VALUE");
+		return txn_bad_word(
+			p, w,
+			"not one of KEY, VERSION, CREATE, MODIFY and "
+			"VALUE");
 	o->r->range.target = (enum mvcc_sort_target)i;
 	return CAIRN_OK;
 }
 
-static int set_option(struct parse *p, struct op *o, enum op_option option,
-		      const struct word *w)
+static int set_option(struct txn_parse *p, struct op *o, enum op_option option,
+		      const struct txn_word *w)
 {
 	if (option == OP_LIMIT)
 		return read_number(p, w, false, &o->r->range.limit);
@@ -569,8 +326,8 @@ static int set_option(struct parse *p, struct op *o, enum op_option option,
 	return CAIRN_OK;
 }
 
-static int unknown_option(struct parse *p, const struct op *o,
-			  const struct word *w)
+static int unknown_option(struct txn_parse *p, const struct op *o,
+			  const struct txn_word *w)
 {
 	const char *best = NULL;
 	char given[64], why[160];
@@ -583,18 +340,19 @@ static int unknown_option(struct parse *p, const struct op *o,
 			nearest_consider(given + strspn(given, "-"),
 					 options[i].name, &best);
 	if (!best)
-		return bad_word(p, w,
-				"no such option; what is none is to be quoted");
+		return txn_bad_word(
+			p, w, "no such option; what is none is to be quoted");
 	snprintf(why, sizeof(why), "no such option; did you mean --%s?", best);
-	return bad_word(p, w, why);
+	return txn_bad_word(p, w, why);
 }
 
 /* The option w, which begins with '-', and its argument. */
-static int parse_option(struct parse *p, struct op *o, const struct word *w)
+static int parse_option(struct txn_parse *p, struct op *o,
+			const struct txn_word *w)
 {
 	const char *name = (const char *)w->text.data + 2;
 	size_t len = w->text.len > 2 ? strcspn(name, "=") : 0, i = 0;
-	struct word arg = { .at = w->at + 3 + len };
+	struct txn_word arg = { .at = w->at + 3 + len };
 
 	if (w->text.data[1] != '-' || has_nul(w->text))
 		return unknown_option(p, o, w);
@@ -606,15 +364,15 @@ static int parse_option(struct parse *p, struct op *o, const struct word *w)
 		return unknown_option(p, o, w);
 	if (name[len] == '=') {
 		if (options[i].option <= OP_LAST_FLAG)
-			return bad_word(p, w, "takes no argument");
+			return txn_bad_word(p, w, "takes no argument");
 		arg.text = slice_of(name + len + 1, w->text.len - len - 3);
 	} else if (options[i].option > OP_LAST_FLAG) {
 		int err;
 
-		skip_blanks(p);
+		txn_skip_blanks(p);
 		if (p->at == p->len)
-			return bad_word(p, w, "its argument is missing");
-		err = take_word(p, &arg);
+			return txn_bad_word(p, w, "its argument is missing");
+		err = txn_take_word(p, &arg);
 		if (err)
 			return err;
 	}
@@ -622,20 +380,20 @@ static int parse_option(struct parse *p, struct op *o, const struct word *w)
 }
 
 /* Everything behind the name of an op. */
-static int take_rest(struct parse *p, struct op *o)
+static int take_rest(struct txn_parse *p, struct op *o)
 {
 	bool only_operands = false;
-	struct word w;
+	struct txn_word w;
 	int err = CAIRN_OK;
 
-	for (skip_blanks(p); !err && p->at < p->len; skip_blanks(p)) {
-		err = take_word(p, &w);
+	for (txn_skip_blanks(p); !err && p->at < p->len; txn_skip_blanks(p)) {
+		err = txn_take_word(p, &w);
 		if (err)
 			break;
 		if (only_operands || w.quoted || w.text.len < 2 ||
 		    w.text.data[0] != '-') {
 			if (o->n_operands == 2)
-				return bad_word(p, &w, "too many operands");
+				return txn_bad_word(p, &w, "too many operands");
 			o->operands[o->n_operands++] = w;
 		} else if (slice_eq(w.text, slice_str("--"))) {
 			only_operands = true;
@@ -647,8 +405,8 @@ static int take_rest(struct parse *p, struct op *o)
 }
 
 /* The keys that an op other than a put is about. */
-static int finish_range(struct parse *p, struct op *o, struct cairn_slice *key,
-			struct cairn_slice *end)
+static int finish_range(struct txn_parse *p, struct op *o,
+			struct cairn_slice *key, struct cairn_slice *end)
 {
 	bool wide = o->prefix || o->from_key;
 	struct cairn_slice upper = { 0 };
@@ -656,13 +414,14 @@ static int finish_range(struct parse *p, struct op *o, struct cairn_slice *key,
 	int err;
 
 	if (o->prefix && o->from_key)
-		return bad(p, 0, "--prefix and --from-key exclude each other");
+		return txn_bad(p, 0,
+			       "--prefix and --from-key exclude each other");
 	if (wide && o->n_operands == 2)
-		return bad_word(p, &o->operands[1],
-				"--prefix and --from-key take one key");
+		return txn_bad_word(p, &o->operands[1],
+				    "--prefix and --from-key take one key");
 	err = read_key(p, &o->operands[0], key);
 	if (!err && !wide && !key->len)
-		return bad(p, o->operands[0].at, "the key is empty");
+		return txn_bad(p, o->operands[0].at, "the key is empty");
 	if (!err && !wide && o->n_operands == 2)
 		return read_key(p, &o->operands[1], end);
 	if (err || !wide)
@@ -672,7 +431,7 @@ static int finish_range(struct parse *p, struct op *o, struct cairn_slice *key,
 	if (err)
 		return err;
 	/* No end is written as one byte 00. */
-	bytes = own(p, upper.len + 1);
+	bytes = txn_own(p, upper.len + 1);
 	if (bytes) {
 		bytes[0] = '\0';
 		if (upper.len)
@@ -685,7 +444,7 @@ static int finish_range(struct parse *p, struct op *o, struct cairn_slice *key,
 	return bytes ? CAIRN_OK : error_nomem();
 }
 
-static int finish_put(struct parse *p, struct op *o)
+static int finish_put(struct txn_parse *p, struct op *o)
 {
 	struct mvcc_put_request *q = &o->r->put;
 	int err = read_key(p, &o->operands[0], &q->key);
@@ -693,29 +452,29 @@ static int finish_put(struct parse *p, struct op *o)
 	if (err)
 		return err;
 	if (!q->key.len)
-		return bad(p, o->operands[0].at, "the key is empty");
+		return txn_bad(p, o->operands[0].at, "the key is empty");
 	if (q->ignore_value && o->n_operands == 2)
-		return bad_word(p, &o->operands[1],
-				"a value beside --ignore-value");
+		return txn_bad_word(p, &o->operands[1],
+				    "a value beside --ignore-value");
 	if (!q->ignore_value && o->n_operands == 1)
-		return bad(p, p->len, "the value is missing");
+		return txn_bad(p, p->len, "the value is missing");
 	if (q->ignore_lease && q->lease)
-		return bad(p, 0,
-			   "--lease and --ignore-lease exclude each other");
+		return txn_bad(p, 0,
+			       "--lease and --ignore-lease exclude each other");
 	if (o->n_operands == 2)
 		q->value = o->operands[1].text;
 	return CAIRN_OK;
 }
 
-static int parse_op(struct parse *p, int list, size_t i)
+static int parse_op(struct txn_parse *p, int list, size_t i)
 {
 	static const char *const names[] = { "get", "put", "del" };
 	static const enum mvcc_request_kind kinds[] = { MVCC_REQUEST_RANGE,
 							MVCC_REQUEST_PUT,
 							MVCC_REQUEST_DELETE };
 	struct op o = { .r = &p->out->ops[list][i] };
-	struct word w;
-	int which, err = take_word(p, &w);
+	struct txn_word w;
+	int which, err = txn_take_word(p, &w);
 
 	if (err)
 		return err;
@@ -723,13 +482,13 @@ static int parse_op(struct parse *p, int list, size_t i)
 		if (slice_eq(w.text, slice_str(names[which])))
 			break;
 	if (which == 3)
-		return bad_word(p, &w, "not one of get, put and del");
+		return txn_bad_word(p, &w, "not one of get, put and del");
 	*o.r = (struct mvcc_request){ .kind = kinds[which] };
 	p->out->writes |= o.r->kind != MVCC_REQUEST_RANGE;
 	p->out->puts |= o.r->kind == MVCC_REQUEST_PUT;
 	err = take_rest(p, &o);
 	if (!err && !o.n_operands)
-		err = bad(p, p->len, "the key is missing");
+		err = txn_bad(p, p->len, "the key is missing");
 	if (err)
 		return err;
 	if (o.r->kind == MVCC_REQUEST_PUT)
@@ -742,7 +501,7 @@ static int parse_op(struct parse *p, int list, size_t i)
 /* ------------------------------------------------------------------- lists */
 
 /* False at the end of the text. */
-static bool next_line(struct parse *p)
+static bool next_line(struct txn_parse *p)
 {
 	const uint8_t *newline;
 	size_t len = p->left.len;
@@ -755,14 +514,14 @@ static bool next_line(struct parse *p)
 	slice_advance(&p->left, p->len + (newline != NULL));
 	p->line++;
 	p->at = 0;
-	while (p->len && is_blank(p->p[p->len - 1]))
+	while (p->len && txn_is_blank(p->p[p->len - 1]))
 		p->len--;
-	skip_blanks(p);
+	txn_skip_blanks(p);
 	return true;
 }
 
 /* 0: compares, 1: then, 2: else. */
-static int parse_list(struct parse *p, int which)
+static int parse_list(struct txn_parse *p, int which)
 {
 	struct txn_text *out = p->out;
 	size_t n = 0;
@@ -770,7 +529,7 @@ static int parse_list(struct parse *p, int which)
 
 	while (!err && next_line(p) && p->len) {
 		if (n == MVCC_TXN_OPS_MAX)
-			return bad(p, p->at, "over 128 lines in one list");
+			return txn_bad(p, p->at, "over 128 lines in one list");
 		err = which ? parse_op(p, which - 1, n) : parse_compare(p, n);
 		n++;
 	}
@@ -781,7 +540,7 @@ static int parse_list(struct parse *p, int which)
 	return err;
 }
 
-static int parse_text(struct parse *p)
+static int parse_text(struct txn_parse *p)
 {
 	struct txn_text *out = p->out;
 	int err = CAIRN_OK;
@@ -798,15 +557,15 @@ static int parse_text(struct parse *p)
 		err = parse_list(p, i);
 	while (!err && next_line(p))
 		if (p->len)
-			err = bad(p, p->at,
-				  "nothing may follow the third list");
+			err = txn_bad(p, p->at,
+				      "nothing may follow the third list");
 	return err;
 }
 
 int txn_text_parse(const struct cmd_key_opts *keys, struct cairn_slice text,
 		   struct txn_text *out)
 {
-	struct parse p = { .keys = keys, .out = out, .left = text };
+	struct txn_parse p = { .keys = keys, .out = out, .left = text };
 	int err;
 
 	*out = (struct txn_text){ 0 };
@@ -821,14 +580,7 @@ int txn_text_parse(const struct cmd_key_opts *keys, struct cairn_slice text,
 
 void txn_text_free(struct txn_text *t)
 {
-	struct owned *o = t->owned;
-
-	while (o) {
-		struct owned *next = o->next;
-
-		free(o);
-		o = next;
-	}
+	txn_free_owned(t);
 	free(t->compares);
 	free(t->ops[0]);
 	free(t->ops[1]);
