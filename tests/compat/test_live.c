@@ -234,5 +234,5 @@ int main(void)
 		tc, while_rocksdb_has_it_open_it_is_refused_with_the_process);
 	tcase_add_test(tc, between_its_runs_every_state_is_one_that_was_there);
 	suite_add_tcase(s, tc);
-	return run_suite(s);
+	return run_suite_apart(s);
 }

@@ -530,5 +530,5 @@ int main(void)
 	tcase_add_loop_test(
 		t, a_table_of_rocksdb_with_deleted_ranges_is_ingested, 0, 4);
 	suite_add_tcase(s, t);
-	return run_suite(s);
+	return run_suite_apart(s);
 }

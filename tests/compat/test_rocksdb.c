@@ -313,5 +313,5 @@ int main(void)
 			    3);
 	tcase_add_test(t, level_0_merged_within_itself_is_read_by_rocksdb);
 	suite_add_tcase(s, t);
-	return run_suite(s);
+	return run_suite_apart(s);
 }

@@ -407,5 +407,5 @@ int main(void)
 	tcase_add_loop_test(t, each_side_merges_on_top_of_what_the_other_left,
 			    0, 4);
 	suite_add_tcase(s, t);
-	return run_suite(s);
+	return run_suite_apart(s);
 }

@@ -278,5 +278,5 @@ int main(void)
 	tcase_add_test(t, each_thread_has_its_own_message);
 	tcase_add_test(t, every_code_has_a_name);
 	suite_add_tcase(s, t);
-	return run_suite(s);
+	return run_suite_apart(s);
 }

@@ -555,5 +555,5 @@ int main(void)
 	tcase_add_test(t, a_longer_text_of_before_leaves_nothing_behind);
 	tcase_add_test(t, a_planted_link_is_not_locked_and_its_target_stays);
 	suite_add_tcase(s, t);
-	return run_suite(s);
+	return run_suite_apart(s);
 }
