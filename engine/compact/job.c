@@ -111,17 +111,23 @@ static void init_cursors(struct compaction *j)
 					      j->plan->smallest);
 }
 
-/* Whether no level below the output has anything in the range of the job. */
+/*
+ * Whether no level below the output has anything in the range of the job. A
+ * file that ends, exclusively, where the job begins counts, too: there may be
+ * another behind it, and where range_exists_below() lets a tombstone stay no
+ * put may become number 0, which it would delete.
+ */
 static bool is_bottom(const struct compaction *j)
 {
 	if (j->plan->to_level == 0)
 		return false;
 	for (int l = j->plan->to_level + 1; l < CAIRN_LEVELS; l++) {
 		const struct version_files *level = &j->version->level[l];
+		size_t i = j->cursor[l];
 
-		if (j->cursor[l] < level->n &&
-		    file_meta_overlaps(level->files[j->cursor[l]],
-				       j->plan->smallest, j->plan->largest))
+		if (i < level->n &&
+		    slice_cmp(level->files[i]->smallest_key.user_key,
+			      j->plan->largest) <= 0)
 			return false;
 	}
 	return true;

@@ -471,6 +471,28 @@ START_TEST(range_tombstones_do_their_work_and_go)
 }
 END_TEST
 
+/*
+ * The table below that ends, exclusively, where the job begins is not all there
+ * is below: the tombstone stays over the one behind it, and would delete a put
+ * that has become number 0.
+ */
+START_TEST(what_ends_where_the_job_begins_does_not_make_it_the_bottom)
+{
+	struct bench b;
+
+	bench_open(&b);
+	add_table(&b, 1, "f#9p");
+	add_table(&b, 2, "c#5rk");
+	add_table(&b, 3, "a#4rc");
+	add_table(&b, 3, "c#1p");
+	plan_levels(&b, 1, 2);
+	ck_assert_msg(run_plan(&b, NULL) == CAIRN_OK, "%s", cairn_errmsg());
+	assert_ranges(&b, "f#9p c-k#5 {c..k)");
+	assert_edit_applies(&b);
+	bench_close(&b);
+}
+END_TEST
+
 START_TEST(a_wide_tombstone_is_cut_where_it_overlaps_too_much_below)
 {
 	struct file_meta *grandparents[4];
@@ -1167,6 +1189,8 @@ static Suite *job_suite(void)
 	tc = tcase_create("ranges");
 	tcase_add_loop_test(tc, range_tombstones_do_their_work_and_go, 0,
 			    (int)(sizeof(ranges) / sizeof(ranges[0])));
+	tcase_add_test(
+		tc, what_ends_where_the_job_begins_does_not_make_it_the_bottom);
 	tcase_add_test(
 		tc, a_wide_tombstone_is_cut_where_it_overlaps_too_much_below);
 	tcase_add_test(tc, tombstones_count_within_the_bounds_of_their_file);
