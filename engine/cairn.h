@@ -149,10 +149,24 @@ struct cairn_options *cairn_options_clone(const struct cairn_options *o);
  *   auto_compactions       true   false: only cairn_compact_range()
  *   bytes_per_sync         512K   start writeback of tables after this much
  *   max_manifest_size      64M    start a new MANIFEST beyond this
+ *   quota                  0      limit on the size in use, which is that of
+ *                                 live tables and of logs that are needed; 0:
+ *                                 none. Puts that do not fit get CAIRN_EDQUOT,
+ *                                 deletions do not; see below
+ *   disk_reserve           64M    puts get CAIRN_ENOSPC when the disk has less
+ *                                 left than this or 1/32 of its size; deletions
+ *                                 go on
+ *   delete_rate            128M   bytes of obsolete files deleted per second,
+ *                                 more when they pile up or when the disk is
+ *                                 nearly full; 0: at once
  *   merge_operator         default  uint64add, stringappend,
  *                                 stringappendtest, or as in OPTIONS, e.g.
  *                                 {id=StringAppendOperator;delimiter=|;};
  *                                 default: what the OPTIONS of the store says
+ *
+ * When nine tenths of the quota are in use and a put was refused, all puts are,
+ * until deletions have brought it below nine tenths again; the database flushes
+ * and compacts by itself then, to make room of what is deleted.
  *
  * The OPTIONS file of a store keeps its merge operator, its prefix extractor
  * and its compression; an option that is set wins over it.
@@ -318,6 +332,15 @@ enum cairn_event_kind {
 	CAIRN_EVENT_TABLE_INGESTED,
 	CAIRN_EVENT_PROBLEM_SPAN_BEGIN, /* reason: its name; see */
 	CAIRN_EVENT_PROBLEM_SPAN_END,   /* cairn_problem_spans() */
+	/* Puts are refused for the quota, and again accepted. bytes_in is the
+	 * size in use, bytes_out the quota. */
+	CAIRN_EVENT_QUOTA_REACHED,
+	CAIRN_EVENT_QUOTA_CLEARED,
+	/* The same for the disk. bytes_in is what is free, bytes_out what is
+	 * held back. */
+	CAIRN_EVENT_LOW_DISK,
+	CAIRN_EVENT_LOW_DISK_OVER,
+	CAIRN_EVENT_RESUMED, /* writes, after a background error */
 };
 
 /*
@@ -411,6 +434,9 @@ struct cairn_write_options {
 	bool no_slowdown; /* CAIRN_EBUSY rather than wait in a stall */
 	bool disable_wal; /* keep out of the WAL, see above; always so with the
 			   * option of that name */
+	/* Write although the quota is reached or the disk nearly full: for
+	 * deletions that a layer above makes of puts. */
+	bool use_reserve;
 };
 
 /*
@@ -496,6 +522,13 @@ int cairn_merge(struct cairn_db *db, const struct cairn_write_options *o,
 int cairn_single_delete(struct cairn_db *db,
 			const struct cairn_write_options *o,
 			struct cairn_slice key);
+
+/*
+ * Whether puts are accepted: CAIRN_EDQUOT while the quota is reached,
+ * CAIRN_ENOSPC while the disk is nearly full; CAIRN_EROFS in a database that
+ * was opened read-only.
+ */
+int cairn_check_space(struct cairn_db *db);
 
 /* Make everything committed before this call survive a power cut. CAIRN_EINVAL
  * with the option disable_wal. */
@@ -926,6 +959,11 @@ struct cairn_metrics {
 	uint64_t disk_usage_bytes;  /* every file of the database */
 	uint64_t disk_free_bytes;   /* of the file system below */
 	uint64_t estimated_entries; /* in tables and memtables */
+
+	uint64_t quota_bytes;       /* 0: none */
+	uint64_t size_in_use_bytes; /* what the quota limits */
+	bool quota_reached;         /* puts are refused */
+	bool disk_low;              /* puts are refused */
 
 	int background_error; /* a cairn_code */
 	uint64_t corruptions;

@@ -204,6 +204,8 @@ libengine_la_SOURCES = \
 	engine/db/sizes.c \
 	engine/db/snapshot.c \
 	engine/db/snapshot.h \
+	engine/db/space.c \
+	engine/db/space.h \
 	engine/db/sst_writer.c \
 	engine/db/stall.c \
 	engine/db/stall.h \

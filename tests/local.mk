@@ -52,6 +52,7 @@ unit_tests = \
 	tests/engine/db/test_read_state \
 	tests/engine/db/test_recover \
 	tests/engine/db/test_repair \
+	tests/engine/db/test_space \
 	tests/engine/db/test_sst_writer \
 	tests/engine/db/test_stall \
 	tests/engine/db/test_stats \
@@ -206,6 +207,8 @@ tests_engine_db_test_recover_CFLAGS = $(unit_cflags)
 tests_engine_db_test_recover_LDADD = $(unit_ldadd)
 tests_engine_db_test_repair_CFLAGS = $(unit_cflags)
 tests_engine_db_test_repair_LDADD = $(unit_ldadd)
+tests_engine_db_test_space_CFLAGS = $(unit_cflags)
+tests_engine_db_test_space_LDADD = $(unit_ldadd)
 tests_engine_db_test_sst_writer_CFLAGS = $(unit_cflags)
 tests_engine_db_test_sst_writer_LDADD = $(unit_ldadd)
 tests_engine_db_test_stall_CFLAGS = $(unit_cflags)

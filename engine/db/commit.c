@@ -16,6 +16,7 @@
 
 #include "engine/base/error.h"
 #include "engine/db/event.h"
+#include "engine/db/space.h"
 #include "engine/db/stall.h"
 #include "engine/db/stats.h"
 #include "engine/db/work.h"
@@ -216,6 +217,8 @@ static int flush_log(struct commit *c)
 	atomic_store_explicit(&c->log_size, after, memory_order_relaxed);
 	if (err)
 		commit_log_latch(c, err);
+	else
+		space_log_grown(c->db, after);
 	return err;
 }
 

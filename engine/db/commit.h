@@ -47,6 +47,7 @@ struct commit_batch {
 	/* Made of the batch (memtable_new_of_batch()), to be used in place of a
 	 * copy; a reference is taken. NULL: a copy. */
 	struct memtable *large;
+	bool use_reserve; /* space.h */
 };
 
 /* The whole way, until the batch is visible and, with sync, durable. Results as

@@ -74,6 +74,8 @@ static int switch_memtable(struct commit *c, struct memtable *mem)
 	if (!err) {
 		obsolete_add_wal(db->obsolete, db_log_number(c->log),
 				 db_log_size(c->log));
+		/* It is among the filled ones now. */
+		atomic_store_explicit(&c->log_size, 0, memory_order_relaxed);
 		stall_update(db);
 		c->mem = mem;
 	}

@@ -12,6 +12,7 @@
  *   sst_writer          tables for elsewhere  ingest, ingest_file   ... and
  *                                                                   back
  *   checkpoint          copies                sizes      of ranges
+ *   space               quota, disk space
  *   open_lost           a MANIFEST cut short  invariants after every edit
  *
  * Locks, in the order of taking them: commit mutex (commit_impl.h) > mu > leaf
@@ -38,6 +39,7 @@
 struct commit;   /* commit.h */
 struct work;     /* work.h */
 struct stall;    /* stall.h */
+struct space;    /* space.h */
 struct obsolete; /* obsolete.h */
 struct stats;    /* stats.h */
 struct events;   /* event.h */
@@ -55,9 +57,10 @@ struct cairn_db {
 	struct table_write_options level_write[CAIRN_LEVELS];
 	struct picker_options picker;
 	uint64_t opened_us;    /* monotonic */
-	struct commit *commit; /* NULL when read-only, as the next three */
+	struct commit *commit; /* NULL when read-only, as the next four */
 	struct work *work;
 	struct stall *stall;
+	struct space *space;
 	struct obsolete *obsolete;
 	struct stats *stats;
 	struct events *events;

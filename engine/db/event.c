@@ -82,6 +82,16 @@ const char *cairn_event_name(enum cairn_event_kind kind)
 		return "problem_span_begin";
 	case CAIRN_EVENT_PROBLEM_SPAN_END:
 		return "problem_span_end";
+	case CAIRN_EVENT_QUOTA_REACHED:
+		return "quota_reached";
+	case CAIRN_EVENT_QUOTA_CLEARED:
+		return "quota_cleared";
+	case CAIRN_EVENT_LOW_DISK:
+		return "low_disk";
+	case CAIRN_EVENT_LOW_DISK_OVER:
+		return "low_disk_over";
+	case CAIRN_EVENT_RESUMED:
+		return "resumed";
 	case CAIRN_EVENT_BACKGROUND_ERROR:
 		return "background_error";
 	case CAIRN_EVENT_CORRUPTION:

@@ -27,6 +27,7 @@
 #include "engine/db/event.h"
 #include "engine/db/ingest_file.h"
 #include "engine/db/obsolete.h"
+#include "engine/db/space.h"
 #include "engine/db/stall.h"
 #include "engine/db/stats.h"
 #include "engine/db/work_impl.h"
@@ -528,6 +529,15 @@ static int check_call(struct cairn_db *db, size_t n,
 	return CAIRN_OK;
 }
 
+static int check_space(const struct ingest *in)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < in->n; i++)
+		bytes += in->files[i].size;
+	return space_check(in->db, bytes);
+}
+
 int cairn_ingest(struct cairn_db *db, const char *const *paths, size_t n,
 		 const struct cairn_ingest_options *o)
 {
@@ -543,6 +553,8 @@ int cairn_ingest(struct cairn_db *db, const char *const *paths, size_t n,
 	err = ingest_init(&in, paths);
 	if (!err)
 		err = gather(&in);
+	if (!err)
+		err = check_space(&in);
 	if (!err)
 		err = install(&in);
 	if (err && !in.logged && in.files)

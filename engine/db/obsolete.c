@@ -6,10 +6,16 @@
 
 #include "engine/base/error.h"
 #include "engine/db/event.h"
+#include "engine/db/space.h"
 #include "engine/db/thread.h"
 
 /* How often deleting a file is tried; the next open has another go. */
 #define ATTEMPTS_MAX 3
+
+/* What has piled up is gone after so many seconds. */
+#define BACKLOG_SECONDS 300
+/* How often to look whether the disk has become full meanwhile. */
+#define PACE_LOOK_US UINT64_C(500000)
 
 struct doomed {
 	enum file_kind kind;
@@ -37,6 +43,8 @@ struct obsolete {
 	struct doomed_list unknown; /* of obsolete_edit_unknown() */
 	struct doomed_list wals;    /* filled, ascending */
 	unsigned n_holds;           /* nothing may be deleted */
+
+	uint64_t next_us; /* of the thread: when the next file may go */
 
 	struct mutex mu; /* a leaf lock */
 	/* Guarded by mu. */
@@ -213,6 +221,12 @@ int obsolete_list_wals(const struct obsolete *o, struct buf *out)
 	return err;
 }
 
+uint64_t obsolete_wal_bytes(const struct obsolete *o)
+{
+	assert_held(&o->db->mu);
+	return list_bytes(&o->wals, false);
+}
+
 void obsolete_hold(struct obsolete *o)
 {
 	assert_held(&o->db->mu);
@@ -368,11 +382,48 @@ static void delete_one(struct obsolete *o, struct doomed *d)
 		post_deleted(o, d, err);
 }
 
+/*
+ * Wait for the next file's turn: deleting much at once keeps some disks and
+ * file systems from doing anything else. Nobody waits who needs the space, nor
+ * for closing.
+ */
+static void await_turn(struct obsolete *o, const struct doomed *d,
+		       uint64_t backlog)
+{
+	struct cairn_db *db = o->db;
+	uint64_t rate = db->opts.delete_rate;
+	uint64_t now = env_mono_us(db->env);
+	bool stop = false;
+
+	if (!rate || !d->size)
+		return;
+	if (backlog / BACKLOG_SECONDS > rate)
+		rate = backlog / BACKLOG_SECONDS;
+	while (!stop && now < o->next_us && !space_is_scarce(db)) {
+		uint64_t us = o->next_us - now;
+
+		mutex_lock(&o->mu);
+		if (!o->stop)
+			(void)cond_wait_us(&o->changed, &o->mu,
+					   us < PACE_LOOK_US ? us
+							     : PACE_LOOK_US);
+		stop = o->stop;
+		mutex_unlock(&o->mu);
+		/* The metrics tell what waits from what is held. */
+		mutex_lock(&db->mu);
+		sort_out_zombies(o);
+		mutex_unlock(&db->mu);
+		now = env_mono_us(db->env);
+	}
+	o->next_us = now + (uint64_t)((double)d->size * 1e6 / (double)rate);
+}
+
 /* Delete what can be deleted now. */
 static void work_off(struct obsolete *o)
 {
 	struct cairn_db *db = o->db;
 	struct doomed_list spare;
+	uint64_t backlog;
 
 	mutex_lock(&db->mu);
 	if (o->n_holds) {
@@ -388,8 +439,14 @@ static void work_off(struct obsolete *o)
 
 	/* Only this thread changes running, so it may be read without mu; what
 	 * changes in it (attempts, live) nobody else looks at. */
-	for (size_t i = 0; i < o->running.n; i++)
+	backlog =
+		list_bytes(&o->running, true) + list_bytes(&o->running, false);
+	for (size_t i = 0; i < o->running.n; i++) {
+		await_turn(o, &o->running.files[i], backlog);
 		delete_one(o, &o->running.files[i]);
+	}
+	if (o->running.n)
+		space_look(db);
 
 	mutex_lock(&db->mu);
 	for (size_t i = 0; i < o->running.n; i++) {

@@ -6,7 +6,8 @@
  * version with it. When no version has it, it is obsolete: its blocks leave the
  * caches and the file is deleted. Logs and MANIFESTs are obsolete at once. All
  * of this happens after the edit that drops them is durable, and never by
- * looking through the directory, except for what a crash left when opening.
+ * looking through the directory, except for what a crash left when opening. The
+ * option delete_rate spreads it.
  */
 #ifndef CAIRN_DB_OBSOLETE_H
 #define CAIRN_DB_OBSOLETE_H
@@ -55,6 +56,9 @@ struct obsolete_wal {
 	uint64_t size;
 };
 MUST_CHECK int obsolete_list_wals(const struct obsolete *o, struct buf *out);
+
+/* Bytes of the filled logs that may still be needed. */
+uint64_t obsolete_wal_bytes(const struct obsolete *o);
 
 /* Delete nothing before as many calls of the second as there were of the first.
  */

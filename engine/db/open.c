@@ -20,6 +20,7 @@
 #include "engine/db/open_lost.h"
 #include "engine/db/read_only.h"
 #include "engine/db/recover.h"
+#include "engine/db/space.h"
 #include "engine/db/stall.h"
 #include "engine/db/stats.h"
 #include "engine/db/upgrade.h"
@@ -79,6 +80,7 @@ static void db_free(struct cairn_db *db)
 {
 	if (!db)
 		return;
+	space_stop(db->space);
 	work_free(db->work);
 	commit_free(db->commit);
 	stall_free(db->stall);
@@ -86,6 +88,7 @@ static void db_free(struct cairn_db *db)
 		read_states_free(db->read_states);
 	obsolete_free(db->obsolete);
 	db->obsolete = NULL;
+	space_free(db->space);
 	for (size_t i = 0; i < db->n_imm; i++)
 		memtable_unref(db->imm[i]);
 	free(db->imm);
@@ -438,6 +441,8 @@ static int start_parts(struct opening *op)
 	op->edit.log_number = log_number;
 	err = stall_new(db, &db->stall);
 	if (!err)
+		err = space_new(db, &db->space);
+	if (!err)
 		err = obsolete_new(db, &db->obsolete);
 	if (!err)
 		err = work_new(db, &db->work);
@@ -676,6 +681,7 @@ static int open_for_writing(struct opening *op)
 			take_back(op, err);
 		return err;
 	}
+	space_look(db);
 	env_lock_note(db->env, db->lock,
 		      db->opts.lock_note ? db->opts.lock_note : "");
 	events_open_log(db->events);
@@ -848,6 +854,7 @@ int cairn_close(struct cairn_db *db)
 	if (err)
 		return err;
 	if (!db->opts.read_only) {
+		space_stop(db->space);
 		err = save(db);
 		snprintf(why, sizeof(why), "%s", cairn_errmsg());
 		mutex_lock(&db->mu);

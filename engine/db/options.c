@@ -74,6 +74,9 @@ static const struct option_def option_defs[] = {
 	OPTION(auto_compactions, OPTION_BOOL, 0, 0),
 	OPTION(bytes_per_sync, OPTION_SIZE, 0, TIB),
 	OPTION(max_manifest_size, OPTION_SIZE, 1, TIB),
+	OPTION(quota, OPTION_SIZE, 0, UINT64_MAX / 2),
+	OPTION(disk_reserve, OPTION_SIZE, 0, TIB),
+	OPTION(delete_rate, OPTION_SIZE, 0, TIB),
 	{ "merge_operator", OPTION_MERGE, 0, 0, 0 },
 };
 
@@ -387,6 +390,8 @@ void options_init(struct cairn_options *o)
 		.max_background_jobs = 2,
 		.bytes_per_sync = 512 * KIB,
 		.max_manifest_size = 64 * MIB,
+		.disk_reserve = 64 * MIB,
+		.delete_rate = 128 * MIB,
 	};
 	set_default_codecs(o);
 }

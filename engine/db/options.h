@@ -36,7 +36,10 @@ struct cairn_options {
 	unsigned max_background_jobs;
 	uint64_t bytes_per_sync;
 	uint64_t max_manifest_size;
-	char *lock_note; /* owned; NULL: none */
+	uint64_t quota;        /* 0: none */
+	uint64_t disk_reserve; /* 0: none */
+	uint64_t delete_rate;  /* bytes per second; 0: at once */
+	char *lock_note;       /* owned; NULL: none */
 
 	/* Owned. An operator of cairn's own; then merge is in it. */
 	struct merge_builtin *merge_builtin;

@@ -5,6 +5,7 @@
 
 #include "engine/base/error.h"
 #include "engine/db/event.h"
+#include "engine/db/space.h"
 #include "engine/db/stats.h"
 #include "engine/db/work.h"
 
@@ -157,6 +158,7 @@ void stall_update(struct cairn_db *db)
 			      memory_order_relaxed);
 	tell(s);
 	cond_broadcast(&s->changed);
+	space_update(db);
 }
 
 enum cairn_stall_state stall_state(const struct stall *s, const char **cause)

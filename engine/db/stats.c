@@ -13,6 +13,7 @@
 #include "engine/db/db_iter.h"
 #include "engine/db/event.h"
 #include "engine/db/obsolete.h"
+#include "engine/db/space.h"
 #include "engine/db/stall.h"
 #include "engine/db/work_impl.h"
 #include "engine/table/block_cache.h"
@@ -159,6 +160,7 @@ static void get_jobs(struct cairn_db *db, struct cairn_metrics *out)
 {
 	const struct background_error *e = work_error(db->work);
 	struct obsolete_counts files;
+	struct space_state space;
 	struct work_counts work;
 	const char *cause;
 
@@ -177,6 +179,12 @@ static void get_jobs(struct cairn_db *db, struct cairn_metrics *out)
 	out->disk_usage_bytes = out->wal_bytes + files.zombie_bytes +
 				files.obsolete_bytes + files.other_bytes +
 				work.written_bytes;
+
+	space_state(db->space, &space);
+	out->quota_bytes = space.quota;
+	out->size_in_use_bytes = space.in_use;
+	out->quota_reached = space.quota_reached;
+	out->disk_low = space.disk_low;
 
 	out->stall_state = stall_state(db->stall, &cause);
 	snprintf(out->stall_cause, sizeof(out->stall_cause), "%s", cause);
@@ -232,6 +240,7 @@ static void get_tables(struct cairn_db *db, struct cairn_metrics *out)
 void cairn_metrics_get(struct cairn_db *db, struct cairn_metrics *out)
 {
 	uint64_t now = env_mono_us(db->env);
+	struct env_space disk;
 
 	memset(out, 0, sizeof(*out));
 	out->memtable_max = db->opts.max_write_buffers;
@@ -244,8 +253,8 @@ void cairn_metrics_get(struct cairn_db *db, struct cairn_metrics *out)
 	out->disk_usage_bytes += out->live_table_bytes +
 				 version_set_manifest_bytes(db->versions);
 	/* 0 when the system does not say. */
-	if (env_free_space(db->env, db->dir, &out->disk_free_bytes))
-		out->disk_free_bytes = 0;
+	if (!env_free_space(db->env, db->dir, &disk))
+		out->disk_free_bytes = disk.free;
 	out->wal_in_bytes = stats_load(&db->stats->wal_in_bytes);
 	out->wal_written_bytes = stats_load(&db->stats->wal_written_bytes);
 	out->wal_syncs = stats_load(&db->stats->wal_syncs);

@@ -6,6 +6,7 @@
 #include "engine/base/error.h"
 #include "engine/db/commit.h"
 #include "engine/db/db_log.h"
+#include "engine/db/space.h"
 #include "engine/db/stall.h"
 #include "engine/db/work.h"
 #include "engine/kv/batch.h"
@@ -118,7 +119,8 @@ static int write_batch(struct cairn_db *db, struct commit_batch *b,
 		return b->sync ? cairn_wal_sync(db) : CAIRN_OK;
 	if (b->sync || sampled(db))
 		start = now_ns();
-	if (whole && is_large(db, b->len, b->count))
+	err = space_before_write(db, b);
+	if (!err && whole && is_large(db, b->len, b->count))
 		err = memtable_new_of_batch(whole, &b->large);
 	if (!err)
 		err = stall_before_write(db, b->len, b->no_slowdown);
@@ -139,6 +141,7 @@ static void set_options(const struct cairn_db *db, struct commit_batch *b,
 	b->sync = o->sync;
 	b->no_slowdown = o->no_slowdown;
 	b->disable_wal |= o->disable_wal;
+	b->use_reserve = o->use_reserve;
 }
 
 int cairn_write(struct cairn_db *db, const struct cairn_write_options *o,

@@ -113,6 +113,11 @@ struct env_stat {
 	bool is_dir;
 };
 
+struct env_space {
+	uint64_t free;  /* bytes that an ordinary user may still write */
+	uint64_t total; /* the size of all */
+};
+
 /* Names in a directory without "." and "..", malloc'ed, unordered. */
 struct env_names {
 	char **names;
@@ -141,7 +146,7 @@ struct env_ops {
 	int (*sync_file)(struct cairn_env *e, const char *path);
 	int (*sync_dir)(struct cairn_env *e, const char *dir);
 	int (*free_space)(struct cairn_env *e, const char *dir,
-			  uint64_t *bytes);
+			  struct env_space *out);
 	int (*lock)(struct cairn_env *e, const char *path, const char *note,
 		    struct env_lock **out);
 	void (*lock_note)(struct cairn_env *e, struct env_lock *l,
@@ -233,11 +238,12 @@ static inline MUST_CHECK int env_sync_dir(struct cairn_env *e, const char *dir)
 	return e->ops->sync_dir(e, dir);
 }
 
-/* Bytes that an ordinary user may still write below dir. */
+/* Of the file system below dir. */
 static inline MUST_CHECK int env_free_space(struct cairn_env *e,
-					    const char *dir, uint64_t *bytes)
+					    const char *dir,
+					    struct env_space *out)
 {
-	return e->ops->free_space(e, dir, bytes);
+	return e->ops->free_space(e, dir, out);
 }
 
 /*

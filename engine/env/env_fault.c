@@ -325,12 +325,12 @@ static int fault_sync_dir(struct cairn_env *base, const char *dir)
 }
 
 static int fault_free_space(struct cairn_env *base, const char *dir,
-			    uint64_t *bytes)
+			    struct env_space *out)
 {
 	struct fault_env *e = fault_env(base);
 	int err = check(e, ENV_FAULT_STAT, dir);
 
-	return err ? err : env_free_space(e->below, dir, bytes);
+	return err ? err : env_free_space(e->below, dir, out);
 }
 
 /* ------------------------------------------------------------ the rest */

@@ -431,7 +431,7 @@ static int mem_sync_dir(struct cairn_env *base, const char *path)
 }
 
 static int mem_free_space(struct cairn_env *base, const char *path,
-			  uint64_t *bytes)
+			  struct env_space *out)
 {
 	struct mem_env *e = mem_env(base);
 	struct mem_node *n = NULL;
@@ -440,12 +440,11 @@ static int mem_free_space(struct cairn_env *base, const char *path,
 	mutex_lock(&e->mu);
 	err = mem_tree_find(&e->tree, path, &n);
 	if (!err) {
-		if (!e->capacity)
-			*bytes = PLENTY;
-		else
-			*bytes = e->capacity > e->tree.used
-					 ? e->capacity - e->tree.used
-					 : 0;
+		out->total = e->capacity ? e->capacity : PLENTY;
+		out->free = !e->capacity ? PLENTY
+			    : e->capacity > e->tree.used
+				    ? e->capacity - e->tree.used
+				    : 0;
 	}
 	mutex_unlock(&e->mu);
 	return result(err, "free space", path);

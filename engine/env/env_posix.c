@@ -489,7 +489,7 @@ static int posix_sync_dir(struct cairn_env *e, const char *dir)
 }
 
 static int posix_free_space(struct cairn_env *e, const char *dir,
-			    uint64_t *bytes)
+			    struct env_space *out)
 {
 	struct statvfs st;
 	int ret;
@@ -500,7 +500,8 @@ static int posix_free_space(struct cairn_env *e, const char *dir,
 	while (ret && errno == EINTR);
 	if (ret)
 		return error_errno(errno, "free space", dir);
-	*bytes = (uint64_t)st.f_bavail * (uint64_t)st.f_frsize;
+	out->free = (uint64_t)st.f_bavail * (uint64_t)st.f_frsize;
+	out->total = (uint64_t)st.f_blocks * (uint64_t)st.f_frsize;
 	return CAIRN_OK;
 }
 

@@ -105,9 +105,9 @@ static inline int gate_sync_dir(struct cairn_env *e, const char *dir)
 }
 
 static inline int gate_free_space(struct cairn_env *e, const char *dir,
-				  uint64_t *bytes)
+				  struct env_space *out)
 {
-	return env_free_space(gate_below(e), dir, bytes);
+	return env_free_space(gate_below(e), dir, out);
 }
 
 static inline int gate_lock(struct cairn_env *e, const char *path,

@@ -160,11 +160,11 @@ static int image_lock(struct cairn_env *e, const char *path, const char *note,
 }
 
 static int image_free_space(struct cairn_env *e, const char *dir,
-			    uint64_t *bytes)
+			    struct env_space *out)
 {
 	(void)e;
 	(void)dir;
-	*bytes = 0;
+	*out = (struct env_space){ 0 };
 	return CAIRN_OK;
 }
 

@@ -593,14 +593,15 @@ START_TEST(a_full_disk_takes_what_fits_and_then_refuses)
 	struct cairn_env *e = new_env(ENV_MEM_STRICT), *c;
 	struct env_lock *l = NULL;
 	struct wfile *w, *v;
-	uint64_t bytes = 0;
+	struct env_space space = { 0 };
 	char text[256];
 
 	ck_ok(env_open_write(e, "/f", &w));
 	ck_ok(wfile_append(w, "0123456789", 10));
 	env_mem_set_capacity(e, 15);
-	ck_ok(env_free_space(e, "/", &bytes));
-	ck_assert_uint_eq(bytes, 5);
+	ck_ok(env_free_space(e, "/", &space));
+	ck_assert_uint_eq(space.free, 5);
+	ck_assert_uint_eq(space.total, 15);
 	ck_assert_int_eq(wfile_preallocate(w, 16), CAIRN_ENOSPC);
 	ck_ok(wfile_preallocate(w, 15));
 	ck_assert_int_eq(wfile_append(w, "abcdefgh", 8), CAIRN_ENOSPC);
@@ -616,14 +617,14 @@ START_TEST(a_full_disk_takes_what_fits_and_then_refuses)
 	env_unlock(e, l);
 
 	c = cut(e, 0, 100);
-	ck_ok(env_free_space(c, "/", &bytes));
-	ck_assert_uint_eq(bytes, 0);
+	ck_ok(env_free_space(c, "/", &space));
+	ck_assert_uint_eq(space.free, 0);
 	env_mem_free(c);
 
 	ck_ok(wfile_close(w));
 	ck_ok(env_unlink(e, "/f"));
-	ck_ok(env_free_space(e, "/", &bytes));
-	ck_assert_uint_eq(bytes, 15);
+	ck_ok(env_free_space(e, "/", &space));
+	ck_assert_uint_eq(space.free, 15);
 	ck_ok(wfile_append(v, "x", 1));
 	env_mem_set_capacity(e, 0);
 	ck_ok(wfile_append(v, "0123456789abcdef", 16));

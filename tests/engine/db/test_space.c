@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Quota, the last bytes of the disk, and deleting at a rate. */
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "tests/support/db_test.h"
+
+#define VALUE_LEN 1000
+
+/* What the listener heard; it runs on any thread. */
+struct heard {
+	_Atomic int reached, cleared, low, over;
+	_Atomic uint64_t in_use;
+};
+
+static void hear(void *ctx, const struct cairn_event *e)
+{
+	struct heard *h = ctx;
+
+	if (e->kind == CAIRN_EVENT_QUOTA_REACHED) {
+		h->in_use = e->bytes_in;
+		h->reached++;
+	}
+	h->cleared += e->kind == CAIRN_EVENT_QUOTA_CLEARED;
+	h->low += e->kind == CAIRN_EVENT_LOW_DISK;
+	h->over += e->kind == CAIRN_EVENT_LOW_DISK_OVER;
+}
+
+static void begin(struct test_db *t, struct heard *h)
+{
+	static const char *const options[][2] = {
+		{ "write_buffer_size", "64K" },
+		{ "compression", "none" },
+		{ "target_file_size", "64K" },
+		{ "base_level_size", "256K" },
+	};
+	struct cairn_listener l = { h, hear };
+
+	*h = (struct heard){ 0 };
+	tdb_init(t, NULL);
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		tdb_set(t, options[i][0], options[i][1]);
+	cairn_options_set_listener(t->opts, &l);
+}
+
+/* Values that do not compress; key i. */
+static int put_large(struct test_db *t, int i)
+{
+	char key[16], value[VALUE_LEN + 1];
+	unsigned x = (unsigned)i * 2654435761u + 1;
+
+	for (int k = 0; k < VALUE_LEN; k++) {
+		x = x * 1664525u + 1013904223u;
+		value[k] = (char)('a' + (x >> 24) % 26);
+	}
+	value[VALUE_LEN] = '\0';
+	snprintf(key, sizeof(key), "%06d", i);
+	return tdb_try_put(t, key, value);
+}
+
+static struct cairn_metrics metrics_of(struct test_db *t)
+{
+	struct cairn_metrics m;
+
+	cairn_metrics_get(t->db, &m);
+	return m;
+}
+
+/* Put until something is refused with code; the number of keys. */
+static int fill(struct test_db *t, int code, int max)
+{
+	for (int i = 0; i < max; i++) {
+		int err = put_large(t, i);
+
+		if (!err)
+			continue;
+		ck_assert_msg(err == code, "put %d: %s", i, cairn_errmsg());
+		return i;
+	}
+	ck_abort_msg("%d puts went through", max);
+}
+
+static void delete_first(struct test_db *t, int n)
+{
+	char key[16];
+
+	for (int i = 0; i < n; i++) {
+		snprintf(key, sizeof(key), "%06d", i);
+		tdb_delete(t, key);
+	}
+}
+
+/* ------------------------------------------------------------------- quota */
+
+START_TEST(puts_stop_at_the_quota_and_deletions_do_not)
+{
+	static const struct cairn_write_options reserve = { .use_reserve =
+								    true };
+	struct cairn_metrics m;
+	struct cairn_batch *b;
+	struct test_db t;
+	struct heard h;
+	int n;
+
+	begin(&t, &h);
+	tdb_set(&t, "quota", "1M");
+	/* The thread that makes room must not, yet. */
+	tdb_set(&t, "auto_compactions", "false");
+	tdb_open(&t);
+	ck_assert_uint_eq(metrics_of(&t).quota_bytes, 1 << 20);
+	ck_assert(!metrics_of(&t).quota_reached);
+	CK_OK(cairn_check_space(t.db));
+	n = fill(&t, CAIRN_EDQUOT, 2000);
+	/* Nine tenths of what it says, with a little for each entry. */
+	ck_assert_int_gt(n, 900);
+	ck_assert_int_lt(n, 1049);
+	ck_assert_ptr_nonnull(strstr(cairn_errmsg(), "quota"));
+	m = metrics_of(&t);
+	ck_assert(m.quota_reached);
+	ck_assert_uint_le(m.size_in_use_bytes, m.quota_bytes);
+	ck_assert_uint_ge(m.size_in_use_bytes,
+			  m.live_table_bytes + m.wal_bytes);
+	ck_assert_int_eq(h.reached, 1);
+	ck_assert_uint_eq(h.in_use, m.size_in_use_bytes);
+
+	/* Also what would fit, until there is room again. */
+	CK_CODE(tdb_try_put(&t, "k", "v"), CAIRN_EDQUOT);
+	CK_CODE(cairn_check_space(t.db), CAIRN_EDQUOT);
+	b = cairn_batch_new();
+	CK_OK(cairn_batch_delete(b, slice_str("000000")));
+	CK_OK(cairn_batch_put(b, slice_str("k"), slice_str("v")));
+	CK_CODE(cairn_write(t.db, NULL, b), CAIRN_EDQUOT);
+	tdb_expect(&t, "k", NULL);
+	cairn_batch_clear(b);
+	CK_OK(cairn_batch_delete(b, slice_str("000000")));
+	CK_OK(cairn_batch_single_delete(b, slice_str("000001")));
+	CK_OK(cairn_batch_delete_range(b, slice_str("000002"),
+				       slice_str("000004")));
+	CK_OK(cairn_write(t.db, NULL, b));
+	cairn_batch_free(b);
+	CK_OK(cairn_delete(t.db, NULL, slice_str("000005")));
+	CK_OK(cairn_put(t.db, &reserve, slice_str("gone"), slice_str("")));
+	tdb_expect(&t, "000000", NULL);
+	tdb_expect(&t, "000003", NULL);
+	tdb_expect(&t, "gone", "");
+	ck_assert_int_eq(h.reached, 1);
+	ck_assert_int_eq(h.cleared, 0);
+	tdb_fini(&t);
+}
+END_TEST
+
+START_TEST(the_quota_clears_by_itself_when_enough_was_deleted)
+{
+	struct test_db t;
+	struct heard h;
+	int n;
+
+	begin(&t, &h);
+	tdb_set(&t, "quota", "1M");
+	tdb_open(&t);
+	n = fill(&t, CAIRN_EDQUOT, 2000);
+	delete_first(&t, n / 2);
+	/* Nobody asks for a flush or compaction. */
+	while (metrics_of(&t).quota_reached)
+		env_sleep_us(t.mem, 1000);
+	ck_assert_int_eq(put_large(&t, 0), CAIRN_OK);
+	while (!h.cleared)
+		env_sleep_us(t.mem, 1000);
+	ck_assert_uint_lt(metrics_of(&t).size_in_use_bytes, 900 << 10);
+	/* And again. */
+	CK_OK(cairn_check_space(t.db));
+	(void)fill(&t, CAIRN_EDQUOT, 2000);
+	ck_assert_int_eq(h.reached, 2);
+	tdb_fini(&t);
+}
+END_TEST
+
+START_TEST(one_put_that_is_too_large_bars_no_others)
+{
+	struct test_db t;
+	struct heard h;
+	char *value = calloc(1, 1 << 20);
+
+	ck_assert_ptr_nonnull(value);
+	memset(value, 'v', (1 << 20) - 1);
+	begin(&t, &h);
+	tdb_set(&t, "quota", "512K");
+	tdb_open(&t);
+	tdb_put(&t, "a", "1");
+	CK_CODE(tdb_try_put(&t, "large", value), CAIRN_EDQUOT);
+	ck_assert(!metrics_of(&t).quota_reached);
+	tdb_put(&t, "b", "2");
+	ck_assert_int_eq(h.reached, 0);
+	free(value);
+	tdb_fini(&t);
+}
+END_TEST
+
+START_TEST(the_quota_holds_over_a_reopen_and_is_a_matter_of_opening)
+{
+	struct test_db t;
+	struct heard h;
+
+	begin(&t, &h);
+	tdb_set(&t, "quota", "256K");
+	tdb_set(&t, "auto_compactions", "false");
+	tdb_open(&t);
+	(void)fill(&t, CAIRN_EDQUOT, 2000);
+	tdb_reopen(&t);
+	while (put_large(&t, 7) == CAIRN_OK)
+		;
+	CK_CODE(put_large(&t, 7), CAIRN_EDQUOT);
+	tdb_close(&t);
+	tdb_set(&t, "quota", "0");
+	tdb_open(&t);
+	ck_assert_int_eq(put_large(&t, 7), CAIRN_OK);
+	ck_assert_uint_gt(metrics_of(&t).size_in_use_bytes, 200 << 10);
+	tdb_fini(&t);
+}
+END_TEST
+
+START_TEST(closing_does_not_wait_for_room_to_be_made)
+{
+	struct test_db t;
+	struct heard h;
+
+	for (int i = 0; i < 5; i++) {
+		begin(&t, &h);
+		tdb_set(&t, "quota", "512K");
+		tdb_open(&t);
+		delete_first(&t, fill(&t, CAIRN_EDQUOT, 2000));
+		env_sleep_us(t.mem, 60000 * (uint64_t)i);
+		tdb_fini(&t);
+	}
+}
+END_TEST
+
+/* -------------------------------------------------------------------- disk */
+
+START_TEST(the_last_bytes_of_the_disk_are_for_deletions)
+{
+	struct env_space space;
+	struct test_db t;
+	struct heard h;
+	int n;
+
+	begin(&t, &h);
+	env_mem_set_capacity(t.mem, 8 << 20);
+	tdb_open(&t);
+	n = fill(&t, CAIRN_ENOSPC, 10000);
+	ck_assert_ptr_nonnull(strstr(cairn_errmsg(), "disk_reserve"));
+	CK_CODE(cairn_check_space(t.db), CAIRN_ENOSPC);
+	ck_assert(metrics_of(&t).disk_low);
+	ck_assert_int_eq(h.low, 1);
+	/* No write has failed for it. */
+	CK_OK(cairn_background_error(t.db, NULL, 0));
+	CK_OK(env_free_space(t.mem, TEST_DIR, &space));
+	ck_assert_uint_gt(space.free, 0);
+	ck_assert_uint_lt(space.free, 1 << 20);
+	delete_first(&t, n);
+	tdb_expect(&t, "000000", NULL);
+	/* Somebody else makes room. */
+	env_mem_set_capacity(t.mem, 64 << 20);
+	ck_assert_int_eq(put_large(&t, n), CAIRN_OK);
+	ck_assert_int_eq(h.over, 1);
+	ck_assert(!metrics_of(&t).disk_low);
+	tdb_fini(&t);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- deleting */
+
+/* Two tables and then none that hold anything. */
+static void make_garbage(struct test_db *t)
+{
+	const struct cairn_slice all = { NULL, 0 };
+
+	for (int i = 0; i < 2; i++) {
+		tdb_put(t, "a", "1");
+		tdb_put(t, "b", "1");
+		CK_OK(cairn_flush(t->db, true));
+	}
+	CK_OK(cairn_compact_range(t->db, all, all, NULL));
+}
+
+START_TEST(files_are_deleted_at_a_rate)
+{
+	struct test_db t;
+	struct heard h;
+
+	begin(&t, &h);
+	tdb_set(&t, "delete_rate", "1");
+	tdb_set(&t, "auto_compactions", "false");
+	tdb_open(&t);
+	make_garbage(&t);
+	/* The first one goes; the others have some hundred seconds. */
+	while (metrics_of(&t).tables_zombie_bytes)
+		env_sleep_us(t.mem, 1000);
+	env_sleep_us(t.mem, 20000);
+	ck_assert_uint_gt(
+		tdb_count_files(&t, ".sst") + tdb_count_files(&t, ".log"), 2);
+	ck_assert_uint_gt(metrics_of(&t).disk_usage_bytes,
+			  metrics_of(&t).live_table_bytes);
+	/* Closing waits for none of them. */
+	tdb_close(&t);
+	ck_assert_uint_eq(tdb_count_files(&t, ".sst"), 1);
+	tdb_fini(&t);
+}
+END_TEST
+
+START_TEST(a_disk_that_is_nearly_full_gets_its_space_back_at_once)
+{
+	struct test_db t;
+	struct heard h;
+
+	begin(&t, &h);
+	tdb_set(&t, "delete_rate", "1");
+	tdb_set(&t, "auto_compactions", "false");
+	/* Less than what two rounds of memtables may need. */
+	env_mem_set_capacity(t.mem, 300 << 10);
+	tdb_open(&t);
+	make_garbage(&t);
+	while (tdb_count_files(&t, ".sst") > 1)
+		env_sleep_us(t.mem, 1000);
+	tdb_fini(&t);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("space");
+	TCase *tc = tcase_create("quota");
+
+	tcase_set_timeout(tc, 120);
+	tcase_add_test(tc, puts_stop_at_the_quota_and_deletions_do_not);
+	tcase_add_test(tc, the_quota_clears_by_itself_when_enough_was_deleted);
+	tcase_add_test(tc, one_put_that_is_too_large_bars_no_others);
+	tcase_add_test(
+		tc, the_quota_holds_over_a_reopen_and_is_a_matter_of_opening);
+	tcase_add_test(tc, closing_does_not_wait_for_room_to_be_made);
+	suite_add_tcase(s, tc);
+
+	tc = tcase_create("disk");
+	tcase_set_timeout(tc, 120);
+	tcase_add_test(tc, the_last_bytes_of_the_disk_are_for_deletions);
+	tcase_add_test(tc, files_are_deleted_at_a_rate);
+	tcase_add_test(tc,
+		       a_disk_that_is_nearly_full_gets_its_space_back_at_once);
+	suite_add_tcase(s, tc);
+	return run_suite(s);
+}
