@@ -140,14 +140,16 @@ void forget_filter_init(struct mvcc *m)
 
 static int write_bound(struct mvcc *m, int64_t rev)
 {
-	const struct cairn_write_options sync = { .sync = true };
+	/* What is forgotten makes room. */
+	const struct cairn_write_options o = { .sync = true,
+					       .use_reserve = true };
 	struct buf k = { 0 }, v = { 0 };
 	int err = enc_mark(&k, "compact");
 
 	if (!err)
 		err = enc_number(&v, (uint64_t)rev);
 	if (!err)
-		err = cairn_put(m->db, &sync, buf_slice(&k), buf_slice(&v));
+		err = cairn_put(m->db, &o, buf_slice(&k), buf_slice(&v));
 	buf_fini(&v);
 	buf_fini(&k);
 	return err;

@@ -502,7 +502,7 @@ static int write_all(struct plain_commit *p, const struct mvcc_txn *t)
 		return err;
 	err = add_listed(m, buf_slice(&p->dirs.adds), c->time_ns);
 	if (!err && cairn_batch_count(c->batch)) {
-		err = cairn_write(m->db, NULL, c->batch);
+		err = txn_write(c);
 		if (err)
 			end_listed(m, buf_slice(&p->dirs.adds));
 	}

@@ -754,6 +754,15 @@ static void cache_rows(struct commit *c)
 	}
 }
 
+int txn_write(struct commit *c)
+{
+	struct cairn_write_options o = { .use_reserve = true };
+
+	for (size_t i = 0; i < c->n; i++)
+		o.use_reserve = o.use_reserve && c->changes[i].deleted;
+	return cairn_write(c->m->db, &o, c->batch);
+}
+
 int txn_finish(struct commit *c, const struct mvcc_txn *t)
 {
 	struct mvcc *m = c->m;
@@ -768,7 +777,7 @@ int txn_finish(struct commit *c, const struct mvcc_txn *t)
 		return err;
 	/* From here on readers leave the cache alone; see row_cache.h. */
 	atomic_store(&m->begun, c->main);
-	err = cairn_write(m->db, NULL, c->batch);
+	err = txn_write(c);
 	if (err) {
 		atomic_store(&m->begun, c->main - 1);
 	} else {

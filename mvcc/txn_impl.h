@@ -101,6 +101,9 @@ MUST_CHECK int txn_emit(struct commit *c, const struct op *op);
 /* Delete key, whose newest row prev is live; key must stay until the commit. */
 MUST_CHECK int txn_delete_row(struct commit *c, struct cairn_slice key,
 			      const struct found *prev);
+/* Hand the batch to the engine. One that only deletes goes through on a full
+ * store, too: a deletion is a put there. */
+MUST_CHECK int txn_write(struct commit *c);
 
 /* Of a revision store: store_kind.prepare and commit. */
 MUST_CHECK int txn_prepare_revision(const struct mvcc_txn *t);

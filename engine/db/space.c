@@ -90,6 +90,7 @@ void space_state(const struct space *s, struct space_state *out)
 		.quota = s->quota,
 		.quota_reached = refuses(s, REFUSE_QUOTA),
 		.disk_low = refuses(s, REFUSE_DISK),
+		.reserve = load(&s->reserve),
 	};
 }
 
@@ -256,15 +257,23 @@ static int check_disk(struct space *s)
 
 /* ----------------------------------------------------------------- writers */
 
+/* As far as one can tell without looking closely. */
+static bool has_room(const struct space *s, uint64_t bytes)
+{
+	return !refuses(s, REFUSE_QUOTA | REFUSE_DISK) &&
+	       (!s->quota || space_in_use(s) + bytes <= s->quota);
+}
+
 int space_check(struct cairn_db *db, uint64_t bytes)
 {
+	struct space *s = db->space;
 	int err;
 
-	if (!db->space)
+	if (has_room(s, bytes))
 		return CAIRN_OK;
-	err = check_quota(db->space, bytes);
+	err = check_quota(s, bytes);
 	if (!err)
-		err = check_disk(db->space);
+		err = check_disk(s);
 	events_drain(db->events);
 	return err;
 }
@@ -298,8 +307,7 @@ int space_before_write(struct cairn_db *db, const struct commit_batch *b)
 {
 	struct space *s = db->space;
 
-	if (!refuses(s, REFUSE_QUOTA | REFUSE_DISK) &&
-	    (!s->quota || space_in_use(s) + b->len <= s->quota))
+	if (has_room(s, b->len))
 		return CAIRN_OK;
 	if (b->use_reserve || !adds_something(b)) {
 		note_deletion(s);

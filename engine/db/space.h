@@ -64,6 +64,7 @@ struct space_state {
 	uint64_t quota; /* 0: none */
 	bool quota_reached;
 	bool disk_low;
+	uint64_t reserve; /* of the disk */
 };
 /* mu held. */
 void space_state(const struct space *s, struct space_state *out);

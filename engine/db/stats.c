@@ -185,6 +185,7 @@ static void get_jobs(struct cairn_db *db, struct cairn_metrics *out)
 	out->size_in_use_bytes = space.in_use;
 	out->quota_reached = space.quota_reached;
 	out->disk_low = space.disk_low;
+	out->disk_reserve_bytes = space.reserve;
 
 	out->stall_state = stall_state(db->stall, &cause);
 	snprintf(out->stall_cause, sizeof(out->stall_cause), "%s", cause);
@@ -205,6 +206,7 @@ static void get_guarded(struct cairn_db *db, uint64_t now,
 	get_levels(db, out);
 	get_readers(db, now, out);
 	snprintf(out->stall_cause, sizeof(out->stall_cause), "-");
+	out->size_in_use_bytes = out->live_table_bytes;
 	if (db->work)
 		get_jobs(db, out);
 	out->flushes = s->flushes;

@@ -320,21 +320,7 @@ int cmd_close(struct cmd *c, int status)
 
 int cmd_may_grow(struct cmd *c)
 {
-	struct cairn_metrics e;
-	uint64_t quota = 0;
-
-	if (c->counters)
-		quota = atomic_load_explicit(&c->counters->quota_bytes,
-					     memory_order_relaxed);
-	if (!quota)
-		return CAIRN_OK;
-	cairn_metrics_get(mvcc_db(c->m), &e);
-	if (stats_used_bytes(&e) < quota)
-		return CAIRN_OK;
-	return error_set(CAIRN_EDQUOT,
-			 "%" PRIu64 " of %" PRIu64
-			 " bytes are in use: the quota is reached",
-			 stats_used_bytes(&e), quota);
+	return cairn_check_space(mvcc_db(c->m));
 }
 
 int cmd_check_cancel(const struct cmd *c)

@@ -165,8 +165,7 @@ int cmd_locate(struct cmd *c, const char *dir, int *status);
 /* Close what cmd_open() opened; status, or what closing failed with. */
 int cmd_close(struct cmd *c, int status);
 
-/* CAIRN_EDQUOT when the store has reached the daemon's quota: to be asked
- * before putting something. */
+/* As cairn_check_space(): to be asked before putting something. */
 MUST_CHECK int cmd_may_grow(struct cmd *c);
 
 /* Fail with EXIT_NOTSUP unless the store is a revision store, or a plain one.

@@ -375,6 +375,8 @@ int mount_options_apply(const struct mount_options *o,
 	if (!err)
 		err = set_number(engine, "max_write_buffers", s.write_buffers);
 	if (!err)
+		err = set_number(engine, "quota", o->quota);
+	if (!err)
 		err = cairn_options_set(engine, "read_only",
 					o->read_only ? "true" : "false");
 	return err ? err : apply_named(o, engine);

@@ -16,8 +16,6 @@
 #define DAY 86400.0
 /* A forgotten revision may be seen this much longer. */
 #define REV_SECONDS 60.0
-/* Size in use is compared with the quota this often. */
-#define QUOTA_US 200000u
 
 #define RENAME_NOREPLACE_FLAG 1u
 #define RENAME_EXCHANGE_FLAG  2u
@@ -418,6 +416,31 @@ static void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
 	op_reply_err(&op, err);
 }
 
+/*
+ * What is available is what puts may still take: nothing of what is held back,
+ * nor anything once they are refused.
+ */
+static void fill_space(struct fs *fs, struct statvfs *sv)
+{
+	uint64_t unit = sv->f_frsize, reserve, size, used, left;
+	struct cairn_metrics e;
+
+	cairn_metrics_get(mvcc_db(fs->m), &e);
+	reserve = (e.disk_reserve_bytes + unit - 1) / unit;
+	sv->f_bavail = sv->f_bavail > reserve ? sv->f_bavail - reserve : 0;
+	if (e.quota_bytes) {
+		size = e.quota_bytes / unit;
+		used = (e.size_in_use_bytes + unit - 1) / unit;
+		left = size > used ? size - used : 0;
+		sv->f_blocks = size;
+		sv->f_bfree = left;
+		if (sv->f_bavail > left)
+			sv->f_bavail = left;
+	}
+	if (e.quota_reached || e.disk_low)
+		sv->f_bavail = 0;
+}
+
 static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct op op = op_begin(req, STATS_OTHER);
@@ -429,18 +452,7 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 		op_reply_err(&op, errno);
 		return;
 	}
-	if (op.fs->o.quota) {
-		struct cairn_metrics em;
-		uint64_t used, unit = sv.f_frsize;
-
-		cairn_metrics_get(mvcc_db(op.fs->m), &em);
-		used = em.live_table_bytes + em.memtable_bytes;
-		sv.f_blocks = op.fs->o.quota / unit;
-		used = used / unit < sv.f_blocks ? used / unit : sv.f_blocks;
-		if (sv.f_bavail > sv.f_blocks - used)
-			sv.f_bavail = sv.f_blocks - used;
-		sv.f_bfree = sv.f_bavail;
-	}
+	fill_space(op.fs, &sv);
 	mvcc_metrics_get(op.fs->m, &m);
 	sv.f_namemax = NAME_LEN_MAX;
 	sv.f_ffree = sv.f_bavail;
@@ -804,34 +816,11 @@ static void wake(void *ctx)
 		fs->wake(fs->wake_ctx);
 }
 
-/* Full at the quota, free again below nine tenths of it. */
-static void look_at_quota(struct fs *fs)
-{
-	struct cairn_metrics m;
-	uint64_t used;
-
-	cairn_metrics_get(mvcc_db(fs->m), &m);
-	used = m.live_table_bytes + m.memtable_bytes;
-	if (used >= fs->o.quota)
-		fs->quota_full = true;
-	else if (used < fs->o.quota - fs->o.quota / 10)
-		fs->quota_full = false;
-}
-
 static int may_grow(void *ctx)
 {
 	struct fs *fs = ctx;
-	uint64_t now;
 
-	if (!fs->o.quota)
-		return CAIRN_OK;
-	now = keyfiles_now_us();
-	if (now - fs->quota_seen_us >= QUOTA_US) {
-		fs->quota_seen_us = now;
-		look_at_quota(fs);
-	}
-	return fs->quota_full ? error_set(CAIRN_EDQUOT, "quota reached")
-			      : CAIRN_OK;
+	return cairn_check_space(mvcc_db(fs->m));
 }
 
 void fs_open_add(struct fs *fs, struct fs_open *o,
@@ -904,7 +893,6 @@ int fs_init(struct fs *fs, struct mvcc *m, const char *dir,
 	fs->m = m;
 	fs->dir = dir;
 	fs->o = *o;
-	fs->counters.quota_bytes = o->quota;
 	mutex_init(&fs->open_mu);
 	list_init(&fs->open);
 	mutex_init(&fs->scratch_mu);

@@ -26,7 +26,6 @@ struct fs_options {
 	mode_t umask;
 	bool read_only;
 	uint64_t slow_us; /* requests slower than this are counted */
-	uint64_t quota;   /* bytes; 0: none */
 	uint64_t commit_us;
 	uint64_t value_max;
 	size_t dirty_max;  /* bytes of open files in memory */
@@ -68,10 +67,6 @@ struct fs {
 	/* Something waits for keyfiles_tick(). */
 	void (*wake)(void *ctx);
 	void *wake_ctx;
-
-	/* Size in use against the quota, looked at once a while. */
-	_Atomic uint64_t quota_seen_us;
-	_Atomic bool quota_full;
 
 	/* Files and directories the kernel has open. Guarded by open_mu. */
 	struct mutex open_mu;

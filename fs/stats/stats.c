@@ -27,8 +27,6 @@ static void collect_counters(const struct stats_fs_counters *c, struct stats *s)
 		atomic_load_explicit(&c->open_files, memory_order_relaxed);
 	s->fs_inodes = atomic_load_explicit(&c->inodes, memory_order_relaxed);
 	s->fs_slow = atomic_load_explicit(&c->slow, memory_order_relaxed);
-	s->quota_bytes =
-		atomic_load_explicit(&c->quota_bytes, memory_order_relaxed);
 	for (size_t i = 0; i < STATS_OPS; i++)
 		hist_summary(&c->op_ns[i], 1000, &s->op[i]);
 }
@@ -134,9 +132,14 @@ static int value_background(const struct stats *s, struct buf *out)
 			  *s->background_error ? s->background_error : "none");
 }
 
-static int value_used(const struct stats *s, struct buf *out)
+static int value_quota_reached(const struct stats *s, struct buf *out)
 {
-	return buf_printf(out, "%" PRIu64, stats_used_bytes(&s->engine));
+	return buf_printf(out, "%d", s->engine.quota_reached);
+}
+
+static int value_disk_low(const struct stats *s, struct buf *out)
+{
+	return buf_printf(out, "%d", s->engine.disk_low);
 }
 
 static int ratio(uint64_t part, uint64_t rest, struct buf *out)
@@ -183,10 +186,12 @@ static const struct stats_value values[] = {
 	{ "revision/commits_total", STATS_U64, M(commits), NULL,
 	  "Transactions committed." },
 	{ "revision/pins", STATS_U64, M(pins), NULL, "Readers of revisions." },
-	{ "quota/limit_bytes", STATS_U64, S(quota_bytes), NULL,
+	{ "quota/limit_bytes", STATS_U64, E(quota_bytes), NULL,
 	  "Limit on the bytes in use, 0 for none." },
-	{ "quota/used_bytes", STATS_GAUGE_FN, 0, value_used,
-	  "Bytes of the live tables and of the memtables." },
+	{ "quota/used_bytes", STATS_U64, E(size_in_use_bytes), NULL,
+	  "Bytes of the live tables and of the log that is needed." },
+	{ "quota/reached", STATS_GAUGE_FN, 0, value_quota_reached,
+	  "1 while puts are refused for the quota." },
 	{ "space/log_bytes", STATS_U64, E(wal_bytes), NULL,
 	  "Bytes of the log that are still needed." },
 	{ "space/tables_bytes", STATS_U64, E(live_table_bytes), NULL,
@@ -195,6 +200,10 @@ static const struct stats_value values[] = {
 	  "Bytes of all files of the store." },
 	{ "disk/free_bytes", STATS_U64, E(disk_free_bytes), NULL,
 	  "Free bytes of the file system below." },
+	{ "disk/reserve_bytes", STATS_U64, E(disk_reserve_bytes), NULL,
+	  "Of these, held back for deletions and compactions." },
+	{ "disk/low", STATS_GAUGE_FN, 0, value_disk_low,
+	  "1 while puts are refused for want of disk space." },
 	{ "memtable/size_bytes", STATS_U64, E(memtable_bytes), NULL,
 	  "Bytes in memtables." },
 	{ "memtable/count", STATS_U64, E(memtable_count), NULL,

@@ -36,7 +36,6 @@ struct stats_fs_counters {
 	_Atomic uint64_t open_files;
 	_Atomic uint64_t inodes;
 	_Atomic uint64_t slow;
-	_Atomic uint64_t quota_bytes; /* a setting, not a count; 0: none */
 	struct hist op_ns[STATS_OPS];
 };
 
@@ -51,8 +50,7 @@ struct stats {
 	uint64_t fs_open_files;
 	uint64_t fs_inodes;
 	uint64_t fs_slow;
-	uint64_t quota_bytes; /* 0: none */
-	uint64_t latched_us;  /* age of the background error; 0: none */
+	uint64_t latched_us; /* age of the background error; 0: none */
 	struct cairn_latency op[STATS_OPS];
 	char background_error[1024]; /* "" when none */
 	struct cairn_job *jobs;      /* owned */
@@ -63,12 +61,6 @@ struct stats {
 int stats_collect(struct mvcc *m, const char *dir,
 		  const struct stats_fs_counters *counters, struct stats *out);
 void stats_fini(struct stats *s);
-
-/* What a quota limits: the live tables, and what is to become tables. */
-static inline uint64_t stats_used_bytes(const struct cairn_metrics *e)
-{
-	return e->live_table_bytes + e->memtable_bytes;
-}
 
 /*
  * The one-value files: names like "cache/hits_total", "version",

@@ -199,12 +199,12 @@ static int summary(const struct stats *s, struct buf *out)
 				 human(e->compaction_debt_bytes, a), e->stalls,
 				 (double)e->stall_us / 1e6,
 				 states[e->stall_state]);
-	if (!err && s->quota_bytes)
+	if (!err && e->quota_bytes)
 		err = buf_printf(out, "quota      %s of %s (%.0f%%)  disk  ",
-				 human(stats_used_bytes(e), a),
-				 human(s->quota_bytes, b),
-				 100 * (double)stats_used_bytes(e) /
-					 (double)s->quota_bytes);
+				 human(e->size_in_use_bytes, a),
+				 human(e->quota_bytes, b),
+				 100 * (double)e->size_in_use_bytes /
+					 (double)e->quota_bytes);
 	else if (!err)
 		err = buf_printf(out, "disk       ");
 	if (!err)
