@@ -494,7 +494,8 @@ struct cairn_batch *cairn_batch_new_indexed(void);
  * read, survive the death of the process, and with o->sync (or a later
  * cairn_wal_sync()) a power cut, together with everything committed before
  * them. o may be NULL. The batch can be cleared and used again. A failure of
- * the WAL makes the database read-only: CAIRN_EROFS from then on.
+ * the WAL makes the database read-only: CAIRN_EROFS from then on, or
+ * CAIRN_ENOSPC when it was for want of space, and until there is some.
  */
 int cairn_write(struct cairn_db *db, const struct cairn_write_options *o,
 		struct cairn_batch *b);

@@ -186,6 +186,8 @@ libengine_la_SOURCES = \
 	engine/db/open.c \
 	engine/db/open_files.c \
 	engine/db/open_files.h \
+	engine/db/open_later.c \
+	engine/db/open_later.h \
 	engine/db/open_lost.c \
 	engine/db/open_lost.h \
 	engine/db/options.c \

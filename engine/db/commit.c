@@ -567,15 +567,11 @@ int commit_batch(struct commit *c, const struct commit_batch *b)
 
 /* --------------------------------------------------------------- the object */
 
-int commit_new(struct cairn_db *db, uint64_t next_seqno, uint64_t log_number,
-	       struct commit **out)
+/* All but the log. */
+static int make(struct cairn_db *db, uint64_t next_seqno, uint64_t log_number,
+		struct commit **out)
 {
 	struct commit *c = calloc(1, sizeof(*c));
-	struct db_log_start start = {
-		.number = log_number,
-		.seqno = next_seqno,
-		.expected = next_seqno,
-	};
 	int err;
 
 	if (!c)
@@ -585,25 +581,57 @@ int commit_new(struct cairn_db *db, uint64_t next_seqno, uint64_t log_number,
 	c->capacity = (size_t)db->opts.write_buffer_size;
 	c->log_room =
 		c->capacity < LOG_ROOM_FIRST ? c->capacity : LOG_ROOM_FIRST;
+	err = memtable_new(c->capacity, log_number, &c->mem);
+	if (err) {
+		free(c);
+		return err;
+	}
 	mutex_init(&c->mu);
 	cond_init(&c->drained);
 	list_init(&c->queue);
 	list_init(&c->in_flight);
 	list_init(&c->syncing);
+	c->mem_empty = memtable_bytes(c->mem);
+	*out = c;
+	return CAIRN_OK;
+}
+
+int commit_new(struct cairn_db *db, uint64_t next_seqno, uint64_t log_number,
+	       struct commit **out)
+{
+	struct db_log_start start = {
+		.number = log_number,
+		.seqno = next_seqno,
+		.expected = next_seqno,
+	};
+	struct commit *c;
+	int err = make(db, next_seqno, log_number, &c);
+
+	if (err)
+		return err;
 	start.room = c->log_room;
-	err = memtable_new(c->capacity, log_number, &c->mem);
-	if (!err)
-		err = db_log_create(db->env, db->dir, &start, &c->log);
+	err = db_log_create(db->env, db->dir, &start, &c->log);
 	if (err) {
 		memtable_unref(c->mem);
-		cond_fini(&c->drained);
-		mutex_fini(&c->mu);
-		free(c);
+		commit_free(c);
 		return err;
 	}
-	c->mem_empty = memtable_bytes(c->mem);
 	atomic_store_explicit(&c->log_size, db_log_size(c->log),
 			      memory_order_relaxed);
+	db->mem = c->mem;
+	*out = c;
+	return CAIRN_OK;
+}
+
+int commit_new_without_log(struct cairn_db *db, uint64_t next_seqno,
+			   uint64_t log_number, struct commit **out)
+{
+	struct commit *c;
+	int err = make(db, next_seqno, log_number, &c);
+
+	if (err)
+		return err;
+	c->failed = true;
 	db->mem = c->mem;
 	*out = c;
 	return CAIRN_OK;

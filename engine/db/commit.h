@@ -34,6 +34,10 @@ struct commit;
  */
 MUST_CHECK int commit_new(struct cairn_db *db, uint64_t next_seqno,
 			  uint64_t log_number, struct commit **out);
+/* The same without a log, which there was no space for: as after a failure of
+ * the log, batches are refused until commit_replace_log() made one. */
+MUST_CHECK int commit_new_without_log(struct cairn_db *db, uint64_t next_seqno,
+				      uint64_t log_number, struct commit **out);
 /* Close the log without syncing it. No writer may be left. NULL is allowed. */
 void commit_free(struct commit *c);
 
@@ -77,7 +81,7 @@ MUST_CHECK int commit_rotate(struct commit *c);
  */
 MUST_CHECK int commit_replace_log(struct commit *c);
 void commit_recovered(struct commit *c);
-bool commit_log_failed(struct commit *c); /* the present log */
+bool commit_log_failed(struct commit *c); /* the present log, or no log */
 
 /* Return when every batch that has a number is visible. */
 void commit_drain(struct commit *c);

@@ -72,8 +72,9 @@ static int switch_memtable(struct commit *c, struct memtable *mem)
 		}
 	}
 	if (!err) {
-		obsolete_add_wal(db->obsolete, db_log_number(c->log),
-				 db_log_size(c->log));
+		if (c->log)
+			obsolete_add_wal(db->obsolete, db_log_number(c->log),
+					 db_log_size(c->log));
 		/* It is among the filled ones now. */
 		atomic_store_explicit(&c->log_size, 0, memory_order_relaxed);
 		stall_update(db);
@@ -117,7 +118,7 @@ static int rotate(struct commit *c, size_t capacity, struct memtable *large)
 	struct db_log_start start = {
 		.number = new_file_number(db),
 		.seqno = c->next_seqno,
-		.expected = db_log_next_seqno(c->log),
+		.expected = c->log ? db_log_next_seqno(c->log) : c->next_seqno,
 		.room = more_log_room(c),
 	};
 	int err;
@@ -311,7 +312,7 @@ void commit_recovered(struct commit *c)
 
 bool commit_log_failed(struct commit *c)
 {
-	return db_log_failed(c->log);
+	return !c->log || db_log_failed(c->log);
 }
 
 int commit_sync(struct commit *c)
@@ -331,6 +332,6 @@ uint64_t commit_wal_bytes(struct commit *c)
 
 void commit_log_position(struct commit *c, uint64_t *number, uint64_t *size)
 {
-	*number = db_log_number(c->log);
-	*size = db_log_size(c->log);
+	*number = c->log ? db_log_number(c->log) : 0;
+	*size = c->log ? db_log_size(c->log) : 0;
 }

@@ -12,7 +12,7 @@
  *   sst_writer          tables for elsewhere  ingest, ingest_file   ... and
  *                                                                   back
  *   checkpoint          copies                sizes      of ranges
- *   space               quota, disk space
+ *   space               quota, disk space      open_later on a full disk
  *   open_lost           a MANIFEST cut short  invariants after every edit
  *
  * Locks, in the order of taking them: commit mutex (commit_impl.h) > mu > leaf
@@ -36,13 +36,14 @@
 #include "engine/table/table_cache.h"
 #include "engine/version/version_set.h"
 
-struct commit;   /* commit.h */
-struct work;     /* work.h */
-struct stall;    /* stall.h */
-struct space;    /* space.h */
-struct obsolete; /* obsolete.h */
-struct stats;    /* stats.h */
-struct events;   /* event.h */
+struct commit;     /* commit.h */
+struct work;       /* work.h */
+struct stall;      /* stall.h */
+struct space;      /* space.h */
+struct obsolete;   /* obsolete.h */
+struct stats;      /* stats.h */
+struct events;     /* event.h */
+struct open_later; /* open_later.h */
 
 struct cairn_db {
 	/* Constant after open. */
@@ -76,6 +77,7 @@ struct cairn_db {
 
 	struct mutex mu;
 	/* Guarded by mu. */
+	struct open_later *later; /* NULL: opening was finished */
 	struct version_set *versions;
 	struct memtable *mem;  /* takes writes; NULL when read-only */
 	struct memtable **imm; /* waiting for flush, oldest first */

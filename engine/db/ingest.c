@@ -515,10 +515,13 @@ static void drop_sources(struct ingest *in)
 static int check_call(struct cairn_db *db, size_t n,
 		      const struct cairn_ingest_options *o)
 {
+	int err;
+
 	if (db->opts.read_only)
 		return error_set(CAIRN_EROFS, "%s: opened read-only", db->dir);
-	if (work_refuses_writes(db->work))
-		return work_refuse(db->work);
+	err = work_check_writable(db->work);
+	if (err)
+		return err;
 	if (!n)
 		return error_set(CAIRN_EINVAL, "%s: no tables to ingest",
 				 db->dir);

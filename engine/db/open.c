@@ -17,6 +17,7 @@
 #include "engine/db/invariants.h"
 #include "engine/db/obsolete.h"
 #include "engine/db/open_files.h"
+#include "engine/db/open_later.h"
 #include "engine/db/open_lost.h"
 #include "engine/db/read_only.h"
 #include "engine/db/recover.h"
@@ -45,6 +46,7 @@ struct opening {
 	bool made_options;
 	bool keep_files; /* CURRENT may name the new MANIFEST */
 	bool changed;    /* read-only: under us, by another program */
+	bool no_space;   /* write nothing; see open_later.h */
 };
 
 /* ------------------------------------------------------------- the object */
@@ -98,6 +100,7 @@ static void db_free(struct cairn_db *db)
 	if (db->cache)
 		block_cache_free(db->cache);
 	version_set_free(db->versions);
+	open_later_free(db);
 	events_free(db->events);
 	free(db->stats);
 	env_unlock(db->env, db->lock);
@@ -397,8 +400,9 @@ static int replay(struct opening *op)
 		free(logs);
 		return err;
 	}
-	err = recover_logs(db, logs, n, db->opts.read_only ? NULL : spill, op,
-			   &op->recovery);
+	err = recover_logs(db, logs, n,
+			   db->opts.read_only || op->no_space ? NULL : spill,
+			   op, &op->recovery);
 	if (!err) {
 		version_set_advance_seqno(db->versions,
 					  op->recovery.last_seqno);
@@ -446,7 +450,9 @@ static int start_parts(struct opening *op)
 		err = obsolete_new(db, &db->obsolete);
 	if (!err)
 		err = work_new(db, &db->work);
-	if (!err)
+	if (!err && op->no_space)
+		err = commit_new_without_log(db, next, log_number, &db->commit);
+	else if (!err)
 		err = commit_new(db, next, log_number, &db->commit);
 	return err;
 }
@@ -691,6 +697,59 @@ static int open_for_writing(struct opening *op)
 	return CAIRN_OK;
 }
 
+/* What was replayed is the database's from now on. */
+static int keep_memtables(struct opening *op)
+{
+	struct cairn_db *db = op->db;
+	int err;
+
+	db->imm = op->recovery.mems;
+	db->n_imm = op->recovery.n_mems;
+	db->imm_cap = op->recovery.mems_cap;
+	op->recovery = (struct recovery){ 0 };
+	mutex_lock(&db->mu);
+	err = db_install_read_state(db);
+	mutex_unlock(&db->mu);
+	return err;
+}
+
+/*
+ * There is no space for the files that opening makes: do with those that are
+ * there, and refuse writes until there is space. why is what failed.
+ */
+static int open_without_space(struct opening *op, const char *why)
+{
+	struct cairn_db *db = op->db;
+	int err;
+
+	op->no_space = true;
+	err = lock_dir(op);
+	if (!err)
+		err = load_versions(op);
+	if (!err)
+		err = make_caches(db);
+	if (!err)
+		err = replay(op);
+	if (!err)
+		err = start_parts(op);
+	if (!err)
+		err = keep_memtables(op);
+	if (!err)
+		err = open_later_new(db, &op->names);
+	if (err)
+		return err;
+	op->edit.has_log_number = false;
+	env_lock_note(db->env, db->lock,
+		      db->opts.lock_note ? db->opts.lock_note : "");
+	(void)error_set(CAIRN_ENOSPC, "%s", why);
+	mutex_lock(&db->mu);
+	work_set_error(db->work, ERROR_HARD, ERROR_OF_WAL, CAIRN_ENOSPC);
+	mutex_unlock(&db->mu);
+	post_opened(op);
+	work_start(db->work);
+	return CAIRN_OK;
+}
+
 /* The outcome of reading the directory, in which files may have changed. */
 static int judge_reading(struct opening *op, int err)
 {
@@ -726,14 +785,7 @@ static int open_for_reading(struct opening *op)
 	err = judge_reading(op, err);
 	if (err)
 		return err;
-	/* The database's from now on. */
-	db->imm = op->recovery.mems;
-	db->n_imm = op->recovery.n_mems;
-	db->imm_cap = op->recovery.mems_cap;
-	op->recovery = (struct recovery){ 0 };
-	mutex_lock(&db->mu);
-	err = db_install_read_state(db);
-	mutex_unlock(&db->mu);
+	err = keep_memtables(op);
 	if (!err)
 		post_opened(op);
 	return err;
@@ -748,27 +800,61 @@ static void opening_fini(struct opening *op)
 	version_edit_fini(&op->edit);
 }
 
+/* Whether a failed opening can do without writing. */
+static bool can_wait_for_space(const struct opening *op, int err)
+{
+	return err == CAIRN_ENOSPC && !op->db->opts.read_only && !op->is_new &&
+	       !op->state.leveldb && !op->keep_files && op->db->lock;
+}
+
+static void give_up(struct opening *op, int err)
+{
+	char why[1024];
+
+	snprintf(why, sizeof(why), "%s", cairn_errmsg());
+	db_free(op->db);
+	op->db = NULL;
+	(void)error_set(err, "%s", why);
+}
+
+static int open_later(const char *dir, const struct cairn_options *o,
+		      struct cairn_db **out)
+{
+	struct opening op = { 0 };
+	char why[1024];
+	int err;
+
+	snprintf(why, sizeof(why), "%s", cairn_errmsg());
+	err = db_new(dir, o, &op.db);
+	if (err)
+		return err;
+	err = open_without_space(&op, why);
+	if (err)
+		give_up(&op, err);
+	else
+		*out = op.db;
+	opening_fini(&op);
+	return err;
+}
+
 static int open_once(const char *dir, const struct cairn_options *o,
 		     bool *changed, struct cairn_db **out)
 {
 	struct opening op = { 0 };
+	bool later;
 	int err = db_new(dir, o, &op.db);
 
 	if (err)
 		return err;
 	err = o->read_only ? open_for_reading(&op) : open_for_writing(&op);
-	if (err) {
-		char why[1024];
-
-		snprintf(why, sizeof(why), "%s", cairn_errmsg());
-		db_free(op.db);
-		(void)error_set(err, "%s", why);
-	} else {
+	later = can_wait_for_space(&op, err);
+	if (err)
+		give_up(&op, err);
+	else
 		*out = op.db;
-	}
 	*changed = op.changed;
 	opening_fini(&op);
-	return err;
+	return later ? open_later(dir, o, out) : err;
 }
 
 int cairn_open(const char *dir, const struct cairn_options *o,
@@ -824,11 +910,18 @@ static int check_unused(struct cairn_db *db)
  */
 static int save(struct cairn_db *db)
 {
-	int flushed = cairn_flush(db, true);
+	bool unfinished;
 	uint64_t unlogged, unflushed;
 	char why[1024];
-	int err;
+	int flushed, err;
 
+	mutex_lock(&db->mu);
+	unfinished = open_is_unfinished(db);
+	mutex_unlock(&db->mu);
+	/* Nothing was written since. */
+	if (unfinished)
+		return CAIRN_OK;
+	flushed = cairn_flush(db, true);
 	if (!flushed)
 		return CAIRN_OK;
 	snprintf(why, sizeof(why), "%s", cairn_errmsg());

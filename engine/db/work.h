@@ -94,10 +94,14 @@ bool work_refuses_writes(const struct work *w);
 /* The lowest number in a memtable; 0: they are empty. mu held. */
 uint64_t work_unflushed_seqno(const struct cairn_db *db);
 
+/* CAIRN_OK, or why writes are refused. No locks. */
+MUST_CHECK int work_check_writable(struct work *w);
+
 /* Whether waiting for compactions is in vain: they keep failing. mu held. */
 bool work_compactions_fail(const struct work *w);
 
-/* Sets the message and returns CAIRN_EROFS. No locks, or mu with _locked. */
+/* While writes are refused: sets the message and returns CAIRN_EROFS, or
+ * CAIRN_ENOSPC when it is for want of space. No locks, or mu with _locked. */
 int work_refuse(struct work *w);
 int work_refuse_locked(struct work *w);
 

@@ -5,6 +5,7 @@
 #include "engine/base/error.h"
 #include "engine/db/commit.h"
 #include "engine/db/event.h"
+#include "engine/db/open_later.h"
 #include "engine/db/stall.h"
 #include "engine/db/work_impl.h"
 
@@ -56,11 +57,25 @@ void work_set_error(struct work *w, enum error_severity severity,
 	stall_update(db);
 }
 
+static uint64_t age_us(const struct work *w)
+{
+	uint64_t now = env_now_us(w->db->env);
+
+	/* The wall clock may have been set back. */
+	return now > w->error.since_us ? now - w->error.since_us : 0;
+}
+
 void work_clear_error(struct work *w)
 {
+	struct cairn_event ev = {
+		.kind = CAIRN_EVENT_RESUMED,
+		.reason = source_name(w->error.source),
+		.detail = w->error.message,
+		.duration_us = age_us(w),
+	};
+
 	assert_held(&w->db->mu);
-	events_log(w->db->events, "[background_error] over: %s",
-		   w->error.message);
+	events_queue(w->db->events, &ev);
 	w->error = (struct background_error){ .severity = ERROR_NONE };
 	w->compact_failures = 0;
 	w->compact_retry_us = 0;
@@ -80,10 +95,29 @@ bool work_refuses_writes(const struct work *w)
 	return atomic_load_explicit(&w->refuse_writes, memory_order_acquire);
 }
 
+int work_check_writable(struct work *w)
+{
+	int err = CAIRN_OK;
+
+	if (!work_refuses_writes(w))
+		return CAIRN_OK;
+	/* It may be over by now. */
+	mutex_lock(&w->db->mu);
+	if (w->error.severity == ERROR_HARD)
+		err = work_refuse_locked(w);
+	mutex_unlock(&w->db->mu);
+	return err;
+}
+
 int work_refuse_locked(struct work *w)
 {
 	const struct background_error *e = work_error(w);
 
+	if (e->code == CAIRN_ENOSPC)
+		return error_set(CAIRN_ENOSPC,
+				 "%s: nothing can be written until there is "
+				 "space again: %s",
+				 w->db->dir, e->message);
 	return error_set(CAIRN_EROFS, "%s: read-only since the %s failed: %s",
 			 w->db->dir, source_name(e->source), e->message);
 }
@@ -200,6 +234,8 @@ void work_heal(struct work *w)
 		return;
 	}
 	err = recover(w);
+	if (!err)
+		open_finish(db);
 	if (err) {
 		snprintf(w->resume_message, sizeof(w->resume_message), "%s",
 			 cairn_errmsg());

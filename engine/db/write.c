@@ -42,9 +42,7 @@ static int check_writable(struct cairn_db *db)
 {
 	if (db->opts.read_only)
 		return error_set(CAIRN_EROFS, "%s: opened read-only", db->dir);
-	if (work_refuses_writes(db->work))
-		return work_refuse(db->work);
-	return CAIRN_OK;
+	return work_check_writable(db->work);
 }
 
 static int check_merge(const struct cairn_db *db)

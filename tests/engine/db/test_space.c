@@ -117,7 +117,9 @@ START_TEST(puts_stop_at_the_quota_and_deletions_do_not)
 	ck_assert_ptr_nonnull(strstr(cairn_errmsg(), "quota"));
 	m = metrics_of(&t);
 	ck_assert(m.quota_reached);
-	ck_assert_uint_le(m.size_in_use_bytes, m.quota_bytes);
+	/* A flush may just have added what a table has beside its entries. */
+	ck_assert_uint_le(m.size_in_use_bytes,
+			  m.quota_bytes + m.quota_bytes / 64);
 	ck_assert_uint_ge(m.size_in_use_bytes,
 			  m.live_table_bytes + m.wal_bytes);
 	ck_assert_int_eq(h.reached, 1);
@@ -262,8 +264,166 @@ START_TEST(the_last_bytes_of_the_disk_are_for_deletions)
 	/* Somebody else makes room. */
 	env_mem_set_capacity(t.mem, 64 << 20);
 	ck_assert_int_eq(put_large(&t, n), CAIRN_OK);
-	ck_assert_int_eq(h.over, 1);
+	ck_assert_int_ge(h.over, 1);
 	ck_assert(!metrics_of(&t).disk_low);
+	tdb_fini(&t);
+}
+END_TEST
+
+static uint64_t wait_until_writable(struct test_db *t)
+{
+	uint64_t start = env_mono_us(t->mem);
+	int err;
+
+	do {
+		err = tdb_put_sync(t, "again", "works");
+		if (err)
+			CK_CODE(err, CAIRN_ENOSPC);
+	} while (err);
+	return env_mono_us(t->mem) - start;
+}
+
+/* Everything that writes meets a full disk, at any moment. */
+START_TEST(a_full_disk_stops_writers_and_nothing_else)
+{
+	for (unsigned extra = 0; extra < 12; extra++) {
+		struct test_db t;
+		struct heard h;
+		char key[16];
+		int n;
+
+		begin(&t, &h);
+		tdb_set(&t, "write_buffer_size", "16K");
+		tdb_set(&t, "disk_reserve", "0");
+		env_mem_set_capacity(t.mem, (256 << 10) + 2003 * extra);
+		tdb_open(&t);
+		n = fill(&t, CAIRN_ENOSPC, 10000);
+		for (int i = 0; i < n; i += 7) {
+			struct cairn_pinned p = { 0 };
+
+			snprintf(key, sizeof(key), "%06d", i);
+			CK_OK(cairn_get(t.db, NULL, slice_str(key), &p));
+			ck_assert_uint_eq(p.value.len, VALUE_LEN);
+			cairn_pinned_release(&p);
+		}
+		env_mem_set_capacity(t.mem, 64 << 20);
+		/* Within a pause, of at most two seconds. */
+		ck_assert_uint_lt(wait_until_writable(&t), 5000000);
+		ck_assert_int_eq(put_large(&t, n), CAIRN_OK);
+		tdb_reopen(&t);
+		for (int i = 0; i <= n; i++) {
+			struct cairn_pinned p = { 0 };
+
+			snprintf(key, sizeof(key), "%06d", i);
+			CK_OK(cairn_get(t.db, NULL, slice_str(key), &p));
+			cairn_pinned_release(&p);
+		}
+		tdb_expect(&t, "again", "works");
+		tdb_fini(&t);
+	}
+}
+END_TEST
+
+static uint64_t used(struct test_db *t)
+{
+	return env_mem_bytes(t->mem);
+}
+
+START_TEST(opening_needs_no_space)
+{
+	struct cairn_env *killed;
+	struct test_db t;
+	struct heard h;
+	char why[1024];
+	uint64_t full;
+	int n = 200;
+
+	/* A database that was killed: tables, and two logs to be replayed. */
+	begin(&t, &h);
+	tdb_set(&t, "max_write_buffers", "4");
+	tdb_open(&t);
+	for (int i = 0; i < 200; i++)
+		ck_assert_int_eq(put_large(&t, i), CAIRN_OK);
+	CK_OK(cairn_flush(t.db, true));
+	tdb_fail(&t, ENV_FAULT_CREATE, ".sst", 1, true, CAIRN_ENOSPC);
+	while (put_large(&t, n) == CAIRN_OK)
+		n++;
+	killed = env_mem_crash_clone(t.mem, 1, 100);
+	env_fault_set(t.env, NULL);
+	tdb_fini(&t);
+
+	for (uint64_t room = 0; room < 400 << 10; room += 9000) {
+		struct cairn_env *mem = env_mem_crash_clone(killed, 1, 100);
+
+		tdb_init(&t, mem);
+		tdb_set(&t, "write_buffer_size", "64K");
+		full = used(&t);
+		env_mem_set_capacity(t.mem, full + room);
+		tdb_open(&t);
+		tdb_expect(&t, "nothing", NULL);
+		if (cairn_background_error(t.db, why, sizeof(why))) {
+			ck_assert_int_eq(
+				cairn_background_error(t.db, why, sizeof(why)),
+				CAIRN_ENOSPC);
+			CK_CODE(tdb_try_put(&t, "a", "1"), CAIRN_ENOSPC);
+			CK_CODE(cairn_flush(t.db, true), CAIRN_ENOSPC);
+			ck_assert_uint_eq(used(&t), full);
+		} else {
+			/* There was enough. */
+			ck_assert_uint_gt(room, 20000);
+		}
+		for (int i = 0; i < n; i++) {
+			struct cairn_pinned p = { 0 };
+			char key[16];
+
+			snprintf(key, sizeof(key), "%06d", i);
+			CK_OK(cairn_get(t.db, NULL, slice_str(key), &p));
+			cairn_pinned_release(&p);
+		}
+		/* Closed, it is as it was, and opens again. */
+		if (room % 2000) {
+			tdb_close(&t);
+			tdb_open(&t);
+		}
+		env_mem_set_capacity(t.mem, full + (8 << 20));
+		CK_OK(cairn_resume(t.db));
+		CK_OK(tdb_put_sync(&t, "b", "2"));
+		tdb_reopen(&t);
+		tdb_expect(&t, "b", "2");
+		while (tdb_count_files(&t, ".log") > 1)
+			env_sleep_us(t.mem, 1000);
+		ck_assert_uint_eq(tdb_count_files(&t, ".dbtmp"), 0);
+		tdb_fini(&t);
+	}
+	env_mem_free(killed);
+}
+END_TEST
+
+START_TEST(a_database_opened_on_a_full_disk_is_finished_by_itself)
+{
+	struct test_db t;
+	struct heard h;
+
+	begin(&t, &h);
+	tdb_open(&t);
+	tdb_put(&t, "a", "1");
+	tdb_close(&t);
+	env_mem_set_capacity(t.mem, used(&t));
+	tdb_open(&t);
+	CK_CODE(tdb_try_put(&t, "a", "2"), CAIRN_ENOSPC);
+	tdb_expect(&t, "a", "1");
+	env_mem_set_capacity(t.mem, 0);
+	ck_assert_uint_lt(wait_until_writable(&t), 5000000);
+	/* A power cut now finds it whole. */
+	{
+		struct test_db u;
+
+		tdb_init(&u, env_mem_crash_clone(t.mem, 1, 0));
+		tdb_open(&u);
+		tdb_expect(&u, "a", "1");
+		tdb_expect(&u, "again", "works");
+		tdb_fini(&u);
+	}
 	tdb_fini(&t);
 }
 END_TEST
@@ -343,6 +503,10 @@ int main(void)
 	tc = tcase_create("disk");
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, the_last_bytes_of_the_disk_are_for_deletions);
+	tcase_add_test(tc, a_full_disk_stops_writers_and_nothing_else);
+	tcase_add_test(tc, opening_needs_no_space);
+	tcase_add_test(tc,
+		       a_database_opened_on_a_full_disk_is_finished_by_itself);
 	tcase_add_test(tc, files_are_deleted_at_a_rate);
 	tcase_add_test(tc,
 		       a_disk_that_is_nearly_full_gets_its_space_back_at_once);
