@@ -141,6 +141,10 @@ struct cairn_options *cairn_options_clone(const struct cairn_options *o);
  *   l0_compaction_trigger  4      level 0 sublevels that start a compaction
  *   l0_slowdown            10     sublevels at which writers are slowed
  *   l0_stop                16     sublevels at which writers wait
+ *   debt_slowdown          64G    bytes to be compacted until all levels are
+ *                                 as they should be, at which writers are
+ *                                 slowed
+ *   debt_stop              256G   ... and at which they wait
  *   compression            default  none, snappy, zstd for all levels, or
  *                                 default: snappy L0-L4, zstd L5-L6
  *   zstd_level             1      level for zstd
@@ -149,6 +153,12 @@ struct cairn_options *cairn_options_clone(const struct cairn_options *o);
  *   auto_compactions       true   false: only cairn_compact_range()
  *   bytes_per_sync         512K   start writeback of tables after this much
  *   max_manifest_size      64M    start a new MANIFEST beyond this
+ *   flush_rate             64M    bytes per second of memtables that a flush
+ *                                 writes, or twice what comes in when that is
+ *                                 more; full speed when somebody waits for it;
+ *                                 0: always
+ *   compaction_rate        0      the same for all compactions together, but
+ *                                 for what comes in; 0: full speed
  *   quota                  0      limit on the size in use, which is that of
  *                                 live tables and of logs that are needed; 0:
  *                                 none. Puts that do not fit get CAIRN_EDQUOT,
@@ -891,6 +901,19 @@ enum cairn_stall_state {
 	CAIRN_STALL_STOPPED,
 };
 
+/* Why writers slept or waited. */
+enum cairn_stall_cause {
+	CAIRN_STALL_BY_L0,        /* "l0-sublevels" */
+	CAIRN_STALL_BY_MEMTABLES, /* "memtables" */
+	CAIRN_STALL_BY_DEBT,      /* "compaction-debt" */
+	CAIRN_STALL_CAUSES
+};
+
+struct cairn_stall_metrics {
+	uint64_t count;
+	uint64_t us;
+};
+
 /* A latency distribution in microseconds since open. */
 struct cairn_latency {
 	uint64_t count;
@@ -938,6 +961,7 @@ struct cairn_metrics {
 	char stall_cause[32]; /* "-" when none */
 	uint64_t stalls;
 	uint64_t stall_us;
+	struct cairn_stall_metrics stall[CAIRN_STALL_CAUSES]; /* their parts */
 
 	uint64_t cache_capacity_bytes;
 	uint64_t cache_bytes;

@@ -192,6 +192,8 @@ libengine_la_SOURCES = \
 	engine/db/open_lost.h \
 	engine/db/options.c \
 	engine/db/options.h \
+	engine/db/pace.c \
+	engine/db/pace.h \
 	engine/db/read_only.c \
 	engine/db/read_only.h \
 	engine/db/read_state.c \

@@ -48,6 +48,7 @@ unit_tests = \
 	tests/engine/db/test_no_wal \
 	tests/engine/db/test_open \
 	tests/engine/db/test_options \
+	tests/engine/db/test_pace \
 	tests/engine/db/test_range_del \
 	tests/engine/db/test_read_state \
 	tests/engine/db/test_recover \
@@ -199,6 +200,8 @@ tests_engine_db_test_open_CFLAGS = $(unit_cflags)
 tests_engine_db_test_open_LDADD = $(unit_ldadd)
 tests_engine_db_test_options_CFLAGS = $(unit_cflags)
 tests_engine_db_test_options_LDADD = $(unit_ldadd)
+tests_engine_db_test_pace_CFLAGS = $(unit_cflags)
+tests_engine_db_test_pace_LDADD = $(unit_ldadd)
 tests_engine_db_test_range_del_CFLAGS = $(unit_cflags)
 tests_engine_db_test_range_del_LDADD = $(unit_ldadd)
 tests_engine_db_test_read_state_CFLAGS = $(unit_cflags)

@@ -74,6 +74,10 @@ static const struct option_def option_defs[] = {
 	OPTION(auto_compactions, OPTION_BOOL, 0, 0),
 	OPTION(bytes_per_sync, OPTION_SIZE, 0, TIB),
 	OPTION(max_manifest_size, OPTION_SIZE, 1, TIB),
+	OPTION(flush_rate, OPTION_SIZE, 0, TIB),
+	OPTION(compaction_rate, OPTION_SIZE, 0, TIB),
+	OPTION(debt_slowdown, OPTION_SIZE, 1, UINT64_MAX / 2),
+	OPTION(debt_stop, OPTION_SIZE, 1, UINT64_MAX / 2),
 	OPTION(quota, OPTION_SIZE, 0, UINT64_MAX / 2),
 	OPTION(disk_reserve, OPTION_SIZE, 0, TIB),
 	OPTION(delete_rate, OPTION_SIZE, 0, TIB),
@@ -390,6 +394,9 @@ void options_init(struct cairn_options *o)
 		.max_background_jobs = 2,
 		.bytes_per_sync = 512 * KIB,
 		.max_manifest_size = 64 * MIB,
+		.flush_rate = 64 * MIB,
+		.debt_slowdown = 64 * GIB,
+		.debt_stop = 256 * GIB,
 		.disk_reserve = 64 * MIB,
 		.delete_rate = 128 * MIB,
 	};
@@ -464,6 +471,12 @@ int options_check(const struct cairn_options *o)
 				 "option l0_compaction_trigger (%u) is above "
 				 "l0_stop (%u)",
 				 o->l0_compaction_trigger, o->l0_stop);
+	if (o->debt_slowdown > o->debt_stop)
+		return error_set(CAIRN_EINVAL,
+				 "option debt_slowdown (%llu) is above "
+				 "debt_stop (%llu)",
+				 (unsigned long long)o->debt_slowdown,
+				 (unsigned long long)o->debt_stop);
 	if (o->merge)
 		return check_merge_name(o->merge);
 	return CAIRN_OK;

@@ -36,6 +36,10 @@ struct cairn_options {
 	unsigned max_background_jobs;
 	uint64_t bytes_per_sync;
 	uint64_t max_manifest_size;
+	uint64_t flush_rate;      /* bytes per second; 0: no matter */
+	uint64_t compaction_rate; /* as flush_rate */
+	uint64_t debt_slowdown;
+	uint64_t debt_stop;
 	uint64_t quota;        /* 0: none */
 	uint64_t disk_reserve; /* 0: none */
 	uint64_t delete_rate;  /* bytes per second; 0: at once */

@@ -26,14 +26,17 @@
 
 static const char cause_l0[] = "l0-sublevels";
 static const char cause_memtables[] = "memtables";
+static const char cause_debt[] = "compaction-debt";
 
 struct stall {
 	struct cairn_db *db;
 
 	/* Guarded by db->mu. */
 	enum cairn_stall_state state;
-	const char *cause; /* NULL: none */
-	size_t n_waiting;  /* for a memtable */
+	const char *cause;      /* NULL: none */
+	const char *last_cause; /* the last one that was not NULL */
+	uint64_t debt;          /* of the compactions */
+	size_t n_waiting;       /* for a memtable */
 	struct cond changed;
 	const char *told; /* the cause that listeners know of */
 	uint64_t told_us;
@@ -85,17 +88,58 @@ bool stall_memtable_fits(const struct cairn_db *db)
 	return db->n_imm + 2 <= db->opts.max_write_buffers;
 }
 
+static uint64_t debt_of(const struct cairn_db *db)
+{
+	const struct picker_running none = { 0 };
+	struct level_targets t;
+
+	if (!db->opts.auto_compactions)
+		return 0;
+	picker_targets(version_set_current(db->versions), &db->picker, &none,
+		       &t);
+	return t.debt_bytes;
+}
+
+/* Why writers must wait for compactions; NULL: they need not. */
+static const char *stop_cause(const struct cairn_db *db)
+{
+	if (!db->opts.auto_compactions)
+		return NULL;
+	if (sublevels(db) >= db->opts.l0_stop)
+		return cause_l0;
+	/* What nobody works at will not get less by waiting. */
+	if (db->stall->debt >= db->opts.debt_stop &&
+	    work_compactions_due(db->work))
+		return cause_debt;
+	return NULL;
+}
+
+/* How far v is from slow to stop, 0 below slow. */
+static double part(double v, double slow, double stop)
+{
+	if (v < slow)
+		return 0;
+	return v < stop ? (v - slow) / (stop - slow) : 1;
+}
+
 /* 0: no pressure; 1: nearly stopped. */
 static double pressure(const struct cairn_db *db, const char **cause)
 {
 	size_t stop = db->opts.l0_stop;
 	size_t slow = db->opts.l0_slowdown < stop ? db->opts.l0_slowdown : stop;
 	size_t n = sublevels(db);
+	double debt =
+		part((double)db->stall->debt, (double)db->opts.debt_slowdown,
+		     (double)db->opts.debt_stop);
 	double p = 0;
 
 	if (n >= slow) {
 		p = (double)(n - slow + 1) / (double)(stop - slow + 1);
 		*cause = cause_l0;
+	}
+	if (p < debt) {
+		p = debt;
+		*cause = cause_debt;
 	}
 	if (p < MEMTABLE_PRESSURE && !stall_memtable_fits(db)) {
 		p = MEMTABLE_PRESSURE;
@@ -134,14 +178,16 @@ static void tell(struct stall *s)
 void stall_update(struct cairn_db *db)
 {
 	struct stall *s = db->stall;
-	const char *cause = NULL;
+	const char *cause = NULL, *stop;
 	double p;
 
 	assert_held(&db->mu);
+	s->debt = debt_of(db);
 	p = pressure(db, &cause);
-	if (sublevels(db) >= db->opts.l0_stop && db->opts.auto_compactions) {
+	stop = stop_cause(db);
+	if (stop) {
 		s->state = CAIRN_STALL_STOPPED;
-		s->cause = cause_l0;
+		s->cause = stop;
 	} else if (s->n_waiting) {
 		s->state = CAIRN_STALL_STOPPED;
 		s->cause = cause_memtables;
@@ -149,10 +195,9 @@ void stall_update(struct cairn_db *db)
 		s->state = cause ? CAIRN_STALL_SLOW : CAIRN_STALL_NONE;
 		s->cause = cause;
 	}
-	atomic_store_explicit(&s->stopped,
-			      s->state == CAIRN_STALL_STOPPED &&
-				      s->cause == cause_l0,
-			      memory_order_relaxed);
+	if (s->cause)
+		s->last_cause = s->cause;
+	atomic_store_explicit(&s->stopped, stop != NULL, memory_order_relaxed);
 	atomic_store_explicit(&s->ns_per_kib,
 			      (uint64_t)(SLOWEST_NS_PER_KIB * p * p),
 			      memory_order_relaxed);
@@ -190,11 +235,20 @@ static int give_up(struct cairn_db *db, bool for_compaction)
 	return CAIRN_OK;
 }
 
-static void count(struct cairn_db *db, uint64_t start_us)
+static void count(struct cairn_db *db, uint64_t start_us, const char *cause)
 {
+	uint64_t us = env_mono_us(db->env) - start_us;
+	struct cairn_stall_metrics *m =
+		&db->stats->stall[cause == cause_l0 ? CAIRN_STALL_BY_L0
+				  : cause == cause_debt
+					  ? CAIRN_STALL_BY_DEBT
+					  : CAIRN_STALL_BY_MEMTABLES];
+
 	assert_held(&db->mu);
 	db->stats->stalls++;
-	db->stats->stall_us += env_mono_us(db->env) - start_us;
+	db->stats->stall_us += us;
+	m->count++;
+	m->us += us;
 }
 
 int stall_for_memtable(struct cairn_db *db, bool no_slowdown)
@@ -222,33 +276,34 @@ int stall_for_memtable(struct cairn_db *db, bool no_slowdown)
 	}
 	if (waited) {
 		s->n_waiting--;
-		count(db, start);
+		count(db, start, cause_memtables);
 		stall_update(db);
 	}
 	return err;
 }
 
-static int wait_for_l0(struct cairn_db *db, bool no_slowdown)
+static int wait_for_compactions(struct cairn_db *db, bool no_slowdown)
 {
 	struct stall *s = db->stall;
 	uint64_t start = env_mono_us(db->env);
-	bool waited = false;
+	const char *waited = NULL, *cause;
 	int err;
 
 	mutex_lock(&db->mu);
 	for (;;) {
+		cause = stop_cause(db);
 		err = give_up(db, true);
-		if (err || sublevels(db) < db->opts.l0_stop)
+		if (err || !cause)
 			break;
 		if (no_slowdown) {
-			err = busy(cause_l0);
+			err = busy(cause);
 			break;
 		}
-		waited = true;
+		waited = cause;
 		cond_wait(&s->changed, &db->mu);
 	}
 	if (waited)
-		count(db, start);
+		count(db, start, waited);
 	mutex_unlock(&db->mu);
 	return err;
 }
@@ -297,7 +352,7 @@ static int slow_down(struct cairn_db *db, size_t bytes, uint64_t ns_per_kib,
 		left -= us;
 	}
 	mutex_lock(&db->mu);
-	count(db, start);
+	count(db, start, s->last_cause);
 	mutex_unlock(&db->mu);
 	return CAIRN_OK;
 }
@@ -312,7 +367,7 @@ int stall_before_write(struct cairn_db *db, size_t bytes, bool no_slowdown)
 	if (!ns_per_kib)
 		return CAIRN_OK;
 	if (atomic_load_explicit(&s->stopped, memory_order_relaxed)) {
-		err = wait_for_l0(db, no_slowdown);
+		err = wait_for_compactions(db, no_slowdown);
 		if (err)
 			return err;
 		ns_per_kib = atomic_load_explicit(&s->ns_per_kib,

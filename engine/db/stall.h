@@ -2,10 +2,11 @@
 /*
  * Slowing writers down when flushes and compactions fall behind.
  *
- * Between l0_slowdown and l0_stop sublevels of level 0, and when only one more
- * memtable may be filled, writers sleep: the nearer to the stop, the longer for
- * each byte. At l0_stop sublevels, or with max_write_buffers memtables, they
- * wait until a flush or compaction is done.
+ * Between l0_slowdown and l0_stop sublevels of level 0, between debt_slowdown
+ * and debt_stop bytes to be compacted, and when only one more memtable may be
+ * filled, writers sleep: the nearer to the stop, the longer for each byte. At
+ * the stops, or with max_write_buffers memtables, they wait until a flush or
+ * compaction is done.
  */
 #ifndef CAIRN_DB_STALL_H
 #define CAIRN_DB_STALL_H

@@ -220,6 +220,7 @@ static void get_guarded(struct cairn_db *db, uint64_t now,
 	out->compactions_failed = s->compactions_failed;
 	out->stalls = s->stalls;
 	out->stall_us = s->stall_us;
+	memcpy(out->stall, s->stall, sizeof(out->stall));
 }
 
 static void get_tables(struct cairn_db *db, struct cairn_metrics *out)

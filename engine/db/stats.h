@@ -31,6 +31,7 @@ struct stats {
 	uint64_t compactions_failed;
 	uint64_t stalls;
 	uint64_t stall_us;
+	struct cairn_stall_metrics stall[CAIRN_STALL_CAUSES];
 
 	/* Relaxed; of the commit path. */
 	_Atomic uint64_t wal_in_bytes;

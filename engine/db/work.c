@@ -222,6 +222,7 @@ int job_begin(struct work *w, struct job *j)
 	j->id = ++w->last_job;
 	j->started_us = env_now_us(db->env);
 	j->started_mono_us = env_mono_us(db->env);
+	pace_begin(j);
 	mark_inputs(j, j->id);
 	list_add_tail(&w->jobs, &j->link);
 	return CAIRN_OK;
@@ -246,6 +247,8 @@ static bool is_cancelled(void *ctx)
 {
 	struct job *j = ctx;
 
+	if (!pace_go_on(j))
+		return true;
 	if (j->is_flush)
 		return false;
 	return atomic_load_explicit(&j->work->cancel, memory_order_relaxed) ||
@@ -420,6 +423,7 @@ static int compact(struct work *w, struct job *j, const struct version *v,
 		.filter = w->db->opts.filter,
 	};
 	struct job_context ctx;
+	int err;
 
 	if (j->plan.trivial_move)
 		return compaction_move_edit(&j->plan, &r->edit);
@@ -431,7 +435,13 @@ static int compact(struct work *w, struct job *j, const struct version *v,
 #endif
 		return compaction_drop_edit(&j->plan, &r->edit);
 	}
-	return compaction_run(&ctx, &j->plan, &opts, r);
+	err = compaction_run(&ctx, &j->plan, &opts, r);
+	if (err == CAIRN_EABORTED && j->pace.no_space)
+		err = error_set(CAIRN_ENOSPC,
+				"%s: a compaction was given up: the last bytes "
+				"of the disk are for the log and flushes",
+				w->db->dir);
+	return err;
 }
 
 /* Make the result the current version. mu held. */
@@ -466,6 +476,15 @@ bool work_compactions_fail(const struct work *w)
 	return w->error.severity == ERROR_SOFT && !counts.compactions_running &&
 	       (w->compact_failures >= FAILURES_HOPELESS ||
 		(!list_empty(&w->problems) && !w->pick_due));
+}
+
+bool work_compactions_due(const struct work *w)
+{
+	struct work_counts counts;
+
+	assert_held(&w->db->mu);
+	work_count(w, &counts);
+	return w->pick_due || counts.compactions_running;
 }
 
 /* A compaction of the threads' own ended. avoided: where it failed is a problem
@@ -664,6 +683,7 @@ static void destroy(struct work *w)
 	cond_fini(&w->changed);
 	cond_fini(&w->done);
 	cond_fini(&w->token_free);
+	pace_fini(&w->pace);
 	free(w->compact_threads);
 	free(w);
 }
@@ -682,6 +702,7 @@ int work_new(struct cairn_db *db, struct work **out)
 		return error_nomem();
 	}
 	w->db = db;
+	pace_init(&w->pace);
 	w->pick_due = true;
 	/* Not at the price of those that are read. */
 	w->n_to_count = db->opts.max_open_files / 2;

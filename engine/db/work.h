@@ -94,6 +94,9 @@ bool work_refuses_writes(const struct work *w);
 /* The lowest number in a memtable; 0: they are empty. mu held. */
 uint64_t work_unflushed_seqno(const struct cairn_db *db);
 
+/* Whether a compaction is running, or may be picked. mu held. */
+bool work_compactions_due(const struct work *w);
+
 /* CAIRN_OK, or why writes are refused. No locks. */
 MUST_CHECK int work_check_writable(struct work *w);
 

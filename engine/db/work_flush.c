@@ -291,10 +291,12 @@ static int rotate_for_flush(struct work *w, uint64_t *target)
 
 	mutex_lock(&db->mu);
 	err = work_check_usable(w);
+	w->n_flush_waits++;
 	while (!err && !stall_memtable_fits(db)) {
 		cond_wait(&w->done, &db->mu);
 		err = work_check_usable(w);
 	}
+	w->n_flush_waits--;
 	mutex_unlock(&db->mu);
 	if (!err && commit_memtable_in_use(db->commit))
 		err = commit_rotate(db->commit);
@@ -309,11 +311,13 @@ static int wait_for_flush(struct work *w, uint64_t target)
 	int err = CAIRN_OK;
 
 	mutex_lock(&w->db->mu);
+	w->n_flush_waits++;
 	while (!err && w->n_flushed < target) {
 		err = work_check_usable(w);
 		if (!err)
 			cond_wait(&w->done, &w->db->mu);
 	}
+	w->n_flush_waits--;
 	mutex_unlock(&w->db->mu);
 	return err;
 }
@@ -355,6 +359,7 @@ int cairn_wait_idle(struct cairn_db *db)
 	if (!w)
 		return CAIRN_OK;
 	mutex_lock(&db->mu);
+	w->n_flush_waits++;
 	while (!err) {
 		err = work_check_usable(w);
 		if (!err && w->error.severity == ERROR_SOFT)
@@ -364,6 +369,7 @@ int cairn_wait_idle(struct cairn_db *db)
 			break;
 		cond_wait(&w->done, &db->mu);
 	}
+	w->n_flush_waits--;
 	mutex_unlock(&db->mu);
 	return err;
 }

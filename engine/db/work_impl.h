@@ -6,6 +6,7 @@
 
 #include "engine/compact/covered.h"
 #include "engine/compact/job.h"
+#include "engine/db/pace.h"
 #include "engine/db/work.h"
 
 /* A running flush or compaction, or a table that is being ingested: its plan
@@ -23,6 +24,7 @@ struct job {
 	uint64_t started_us;         /* wall clock */
 	uint64_t started_mono_us;
 	struct manual *manual; /* that it is a step of; NULL: none */
+	struct job_pace pace;  /* of the job's thread */
 
 	/* For struct job_context. */
 	struct buf snapshots;
@@ -61,6 +63,9 @@ struct work {
 	/* Flushes. Memtables are flushed in order, so counting them tells which
 	 * are. */
 	uint64_t n_flushed;
+	unsigned n_flush_waits; /* callers who wait for one */
+
+	struct pace pace;
 
 	/* Compactions. */
 	bool pick_due;             /* the picker may find something */

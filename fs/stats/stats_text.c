@@ -516,12 +516,17 @@ static int compactions(const struct stats *s, struct buf *out)
 
 static int stalls(const struct stats *s, struct buf *out)
 {
-	static const char *const names[] = { "state", "cause", "total",
-					     "seconds_total" };
+	static const char *const names[] = {
+		"state",           "cause",
+		"total",           "seconds_total",
+		"l0_total",        "l0_seconds_total",
+		"memtables_total", "memtables_seconds_total",
+		"debt_total",      "debt_seconds_total",
+	};
 	int err = CAIRN_OK;
 
-	for (size_t i = 0; i < 4 && !err; i++) {
-		char name[32];
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && !err; i++) {
+		char name[48];
 
 		snprintf(name, sizeof(name), "stall/%s", names[i]);
 		err = buf_printf(out, "%s ", names[i]);

@@ -249,6 +249,60 @@ START_TEST(writers_are_slowed_then_stopped_by_level_0)
 }
 END_TEST
 
+static const char *const debt_settings[][2] = {
+	{ "l0_compaction_trigger", "2" },
+	{ "l0_slowdown", "100" },
+	{ "l0_stop", "100" },
+	{ "debt_slowdown", "1" },
+	{ "debt_stop", "2" },
+};
+
+START_TEST(writers_wait_when_too_much_is_to_be_compacted)
+{
+	struct stalled s;
+	struct cairn_metrics m;
+	struct pusher p;
+
+	begin(&s, debt_settings, N(debt_settings));
+	/* So that there is a base level; into none files move for nothing. */
+	tdb_put(&s.t, "a", "1");
+	tdb_put(&s.t, "z", "1");
+	CK_OK(cairn_flush(s.t.db, true));
+	CK_OK(cairn_compact_range(s.t.db, slice_of(NULL, 0), slice_of(NULL, 0),
+				  NULL));
+	ck_assert_int_eq(metrics_of(&s).stall_state, CAIRN_STALL_NONE);
+	gate_set(&s.gate, false);
+	add_sublevel(&s);
+	add_sublevel(&s);
+	gate_await(&s.gate, 1);
+	ck_assert_int_eq(metrics_of(&s).stall_state, CAIRN_STALL_STOPPED);
+	ck_assert_str_eq(metrics_of(&s).stall_cause, "compaction-debt");
+	CK_CODE(put_at_once(&s, "a"), CAIRN_EBUSY);
+	ck_assert_ptr_nonnull(strstr(cairn_errmsg(), "compaction-debt"));
+	pusher_start(&p, &s);
+	env_sleep_us(s.t.mem, 5000);
+	ck_assert_int_eq(p.n_written, 0);
+	gate_set(&s.gate, true);
+	while (!p.n_written)
+		env_sleep_us(s.t.mem, 500);
+	p.stop = true;
+	pthread_join(p.thread, NULL);
+	CK_OK(p.result);
+	m = metrics_of(&s);
+	ck_assert_uint_eq(m.stall[CAIRN_STALL_BY_L0].count, 0);
+	ck_assert_uint_eq(m.stall[CAIRN_STALL_BY_DEBT].count +
+				  m.stall[CAIRN_STALL_BY_MEMTABLES].count,
+			  m.stalls);
+	ck_assert_uint_eq(m.stall[CAIRN_STALL_BY_DEBT].us +
+				  m.stall[CAIRN_STALL_BY_MEMTABLES].us,
+			  m.stall_us);
+	end(&s);
+	ck_assert_ptr_nonnull(strstr(s.heard.text,
+				     "stall_begin(compaction-debt) "
+				     "stall_end(compaction-debt)"));
+}
+END_TEST
+
 static const char *const stop_settings[][2] = {
 	{ "l0_compaction_trigger", "2" },
 	{ "l0_slowdown", "2" },
@@ -335,6 +389,7 @@ int main(void)
 	tcase_add_test(tc, a_flush_on_demand_waits_for_room_without_deadlock);
 	tcase_add_test(tc, writers_are_slowed_then_stopped_by_level_0);
 	tcase_add_test(tc, at_the_stop_writers_wait_for_the_compaction);
+	tcase_add_test(tc, writers_wait_when_too_much_is_to_be_compacted);
 	tcase_add_test(tc,
 		       at_the_stop_writers_do_not_wait_for_what_keeps_failing);
 	tcase_add_test(tc, without_automatic_compactions_level_0_stalls_nobody);
