@@ -129,6 +129,13 @@ struct cairn_options *cairn_options_clone(const struct cairn_options *o);
  *   write_buffer_size      16M    memtable size
  *   max_write_buffers      3      memtables in memory before writers wait
  *   block_cache_size       64M    bytes of cached blocks
+ *   memory_budget          0      bytes for memtables, open tables and the
+ *                                 cache together: the cache gives way to the
+ *                                 others, memtables are smaller if they would
+ *                                 take more than half, larger batches are
+ *                                 refused. 0: what the options above come to,
+ *                                 but at most half of what the machine and the
+ *                                 control groups of the process allow
  *   max_open_files         1000   table files kept open
  *   block_size             4K     target size of a data block
  *   block_restart_interval 16     keys between restart points
@@ -963,6 +970,8 @@ struct cairn_metrics {
 	uint64_t stall_us;
 	struct cairn_stall_metrics stall[CAIRN_STALL_CAUSES]; /* their parts */
 
+	uint64_t memory_budget_bytes;
+	uint64_t memory_charged_bytes; /* memtables and open tables */
 	uint64_t cache_capacity_bytes;
 	uint64_t cache_bytes;
 	uint64_t cache_hits;

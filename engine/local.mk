@@ -16,6 +16,8 @@ libengine_la_SOURCES = \
 	engine/base/hist.c \
 	engine/base/hist.h \
 	engine/base/list.h \
+	engine/base/memory_limit.c \
+	engine/base/memory_limit.h \
 	engine/base/nearest.c \
 	engine/base/nearest.h \
 	engine/base/rng.h \
@@ -158,6 +160,8 @@ libengine_la_SOURCES = \
 	engine/compact/special.c \
 	engine/compact/special.h \
 	engine/compact/targets.c \
+	engine/db/budget.c \
+	engine/db/budget.h \
 	engine/db/checkpoint.c \
 	engine/db/commit.c \
 	engine/db/commit.h \

@@ -24,12 +24,14 @@ unit_tests = \
 	tests/engine/base/test_crc32c \
 	tests/engine/base/test_hash \
 	tests/engine/base/test_hist \
+	tests/engine/base/test_memory_limit \
 	tests/engine/base/test_nearest \
 	tests/engine/compact/test_covered \
 	tests/engine/compact/test_job \
 	tests/engine/compact/test_merge_loop \
 	tests/engine/compact/test_picker \
 	tests/engine/db/test_batch_read \
+	tests/engine/db/test_budget \
 	tests/engine/db/test_checkpoint \
 	tests/engine/db/test_commit \
 	tests/engine/db/test_crash \
@@ -152,6 +154,8 @@ tests_engine_base_test_hash_CFLAGS = $(unit_cflags)
 tests_engine_base_test_hash_LDADD = $(unit_ldadd)
 tests_engine_base_test_hist_CFLAGS = $(unit_cflags)
 tests_engine_base_test_hist_LDADD = $(unit_ldadd)
+tests_engine_base_test_memory_limit_CFLAGS = $(unit_cflags)
+tests_engine_base_test_memory_limit_LDADD = $(unit_ldadd)
 tests_engine_base_test_nearest_CFLAGS = $(unit_cflags)
 tests_engine_base_test_nearest_LDADD = $(unit_ldadd)
 tests_engine_compact_test_covered_CFLAGS = $(unit_cflags)
@@ -164,6 +168,8 @@ tests_engine_compact_test_picker_CFLAGS = $(unit_cflags)
 tests_engine_compact_test_picker_LDADD = $(unit_ldadd)
 tests_engine_db_test_batch_read_CFLAGS = $(unit_cflags)
 tests_engine_db_test_batch_read_LDADD = $(unit_ldadd)
+tests_engine_db_test_budget_CFLAGS = $(unit_cflags)
+tests_engine_db_test_budget_LDADD = $(unit_ldadd)
 tests_engine_db_test_checkpoint_CFLAGS = $(unit_cflags)
 tests_engine_db_test_checkpoint_LDADD = $(unit_ldadd)
 tests_engine_db_test_commit_CFLAGS = $(unit_cflags)

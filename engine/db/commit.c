@@ -618,7 +618,9 @@ int commit_new(struct cairn_db *db, uint64_t next_seqno, uint64_t log_number,
 	}
 	atomic_store_explicit(&c->log_size, db_log_size(c->log),
 			      memory_order_relaxed);
+	mutex_lock(&db->mu);
 	db->mem = c->mem;
+	mutex_unlock(&db->mu);
 	*out = c;
 	return CAIRN_OK;
 }
@@ -632,7 +634,9 @@ int commit_new_without_log(struct cairn_db *db, uint64_t next_seqno,
 	if (err)
 		return err;
 	c->failed = true;
+	mutex_lock(&db->mu);
 	db->mem = c->mem;
+	mutex_unlock(&db->mu);
 	*out = c;
 	return CAIRN_OK;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "engine/base/error.h"
+#include "engine/db/budget.h"
 #include "engine/db/event.h"
 #include "engine/db/obsolete.h"
 #include "engine/db/stall.h"
@@ -145,6 +146,7 @@ static int rotate(struct commit *c, size_t capacity, struct memtable *large)
 	atomic_store_explicit(&c->log_size, db_log_size(log),
 			      memory_order_relaxed);
 	post_wal_created(c);
+	budget_update(db);
 	return CAIRN_OK;
 }
 

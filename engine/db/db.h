@@ -13,6 +13,7 @@
  *                                                                   back
  *   checkpoint          copies                sizes      of ranges
  *   space               quota, disk space      open_later on a full disk
+ *   budget              memory                 pace       of background jobs
  *   open_lost           a MANIFEST cut short  invariants after every edit
  *
  * Locks, in the order of taking them: commit mutex (commit_impl.h) > mu > leaf
@@ -87,6 +88,9 @@ struct cairn_db {
 	struct list iterators; /* of struct cairn_iter, oldest first */
 	size_t n_iterators;
 	bool closing;
+
+	struct mutex budget_mu;  /* a leaf lock */
+	uint64_t cache_capacity; /* guarded by budget_mu; see budget.h */
 
 	/* Counters; relaxed. */
 	_Atomic uint64_t memtable_zombie_bytes;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "engine/base/error.h"
+#include "engine/db/budget.h"
 #include "engine/db/event.h"
 #include "engine/db/space.h"
 #include "engine/db/thread.h"
@@ -472,6 +473,8 @@ static void *run(void *arg)
 		stop = o->stop;
 		mutex_unlock(&o->mu);
 		work_off(o);
+		/* Readers may have let go of memtables. */
+		budget_update(o->db);
 	} while (!stop);
 	return NULL;
 }

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 
 #include "engine/base/error.h"
+#include "engine/base/memory_limit.h"
+#include "engine/db/budget.h"
 #include "engine/db/commit.h"
 #include "engine/db/event.h"
 #include "engine/db/invariants.h"
@@ -105,6 +107,7 @@ static void db_free(struct cairn_db *db)
 	free(db->stats);
 	env_unlock(db->env, db->lock);
 	mutex_fini(&db->mu);
+	mutex_fini(&db->budget_mu);
 	options_fini(&db->opts);
 	buf_fini(&db->current);
 	free(db->dir);
@@ -126,6 +129,7 @@ static int db_new(const char *dir, const struct cairn_options *o,
 	if (!db)
 		return error_nomem();
 	mutex_init(&db->mu);
+	mutex_init(&db->budget_mu);
 	list_init(&db->snapshots);
 	list_init(&db->iterators);
 	err = options_copy(o, &db->opts);
@@ -133,6 +137,7 @@ static int db_new(const char *dir, const struct cairn_options *o,
 		options_init(&db->opts);
 		goto fail;
 	}
+	budget_fit(&db->opts, memory_limit());
 	db->env = o->env ? o->env : env_posix();
 	db->opened_us = env_mono_us(db->env);
 	db->dir = strdup(dir);
@@ -163,6 +168,7 @@ static int make_caches(struct cairn_db *db)
 
 	if (err)
 		return err;
+	db->cache_capacity = db->opts.block_cache_size;
 	db->table_read = (struct table_read_options){
 		.cache = db->cache,
 		.prefix = db->opts.prefix,
@@ -688,6 +694,7 @@ static int open_for_writing(struct opening *op)
 		return err;
 	}
 	space_look(db);
+	budget_update(db);
 	env_lock_note(db->env, db->lock,
 		      db->opts.lock_note ? db->opts.lock_note : "");
 	events_open_log(db->events);

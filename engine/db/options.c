@@ -57,6 +57,7 @@ static const struct option_def option_defs[] = {
 	OPTION(write_buffer_size, OPTION_SIZE, 1 * KIB, 2 * GIB),
 	OPTION(max_write_buffers, OPTION_COUNT, 2, 1000),
 	OPTION(block_cache_size, OPTION_SIZE, 0, TIB),
+	OPTION(memory_budget, OPTION_SIZE, 0, UINT64_MAX / 2),
 	OPTION(max_open_files, OPTION_SIZE, 1, 10000000),
 	OPTION(block_size, OPTION_SIZE, 1, 16 * MIB),
 	OPTION(block_restart_interval, OPTION_COUNT, 1, 65535),

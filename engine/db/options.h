@@ -21,6 +21,8 @@ struct cairn_options {
 	unsigned max_write_buffers;
 	uint64_t block_cache_size;
 	uint64_t max_open_files;
+	uint64_t memory_budget; /* 0: by budget_fit() */
+	bool budget_set;        /* not by budget_fit(), but by the caller */
 	uint64_t block_size;
 	unsigned block_restart_interval;
 	double bloom_bits_per_key;

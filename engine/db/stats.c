@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "engine/base/error.h"
+#include "engine/db/budget.h"
 #include "engine/db/commit.h"
 #include "engine/db/db_iter.h"
 #include "engine/db/event.h"
@@ -198,6 +199,7 @@ static void get_guarded(struct cairn_db *db, uint64_t now,
 			struct cairn_metrics *out)
 {
 	const struct stats *s = db->stats;
+	struct budget_use use;
 
 	if (db->mem)
 		add_memtable(db->mem, out);
@@ -209,6 +211,9 @@ static void get_guarded(struct cairn_db *db, uint64_t now,
 	out->size_in_use_bytes = out->live_table_bytes;
 	if (db->work)
 		get_jobs(db, out);
+	budget_count(db, &use);
+	out->memory_budget_bytes = db->opts.memory_budget;
+	out->memory_charged_bytes = use.memtables + use.tables;
 	out->flushes = s->flushes;
 	out->flush_bytes = s->flush_bytes;
 	out->compactions = s->compactions;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "engine/base/error.h"
+#include "engine/db/budget.h"
 #include "engine/db/commit.h"
 #include "engine/db/event.h"
 #include "engine/db/obsolete.h"
@@ -143,6 +144,7 @@ int work_flush(struct work *w, size_t n, enum error_source *source)
 	mutex_unlock(&db->mu);
 	post_flush(w, &f, err, true);
 	flush_fini(&f);
+	budget_update(db);
 	mutex_lock(&db->mu);
 	return err;
 }

@@ -87,6 +87,13 @@ static int check_batch(const struct cairn_db *db, const struct commit_batch *b)
 		return error_set(CAIRN_EINVAL,
 				 "log data reads as one of the notes that "
 				 "cairn leaves in its logs");
+	if (db->opts.budget_set &&
+	    memtable_batch_cost(b->len, b->count) > db->opts.memory_budget)
+		return error_set(CAIRN_EINVAL,
+				 "batch of %zu bytes and %u changes does not "
+				 "fit into the memory_budget of %llu bytes",
+				 b->len, (unsigned)b->count,
+				 (unsigned long long)db->opts.memory_budget);
 	return CAIRN_OK;
 }
 

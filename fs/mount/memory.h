@@ -9,12 +9,6 @@
 #define MEMORY_MIN (8u << 20)
 
 /*
- * What this process may use at all: the least of the machine's memory, the
- * limits of its control groups, and its resource limits.
- */
-uint64_t memory_allowed(void);
-
-/*
  * One figure shared out. The parts but the last add up to what is left of it
  * when the heap, requests and compactions have had theirs: a quarter, but no
  * more than 16 MiB or a sixteenth.

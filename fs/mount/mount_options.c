@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "engine/base/error.h"
+#include "engine/base/memory_limit.h"
 #include "engine/base/nearest.h"
 #include "fs/mount/memory.h"
 #include "fs/text/timetext.h"
@@ -349,7 +350,7 @@ static int apply_named(const struct mount_options *o,
 
 uint64_t mount_options_memory(const struct mount_options *o)
 {
-	uint64_t memory = o->memory ? o->memory : memory_allowed() / 4;
+	uint64_t memory = o->memory ? o->memory : memory_limit() / 4;
 
 	return memory < MEMORY_MIN ? MEMORY_MIN : memory;
 }

@@ -259,7 +259,8 @@ START_TEST(the_last_bytes_of_the_disk_are_for_deletions)
 	CK_OK(env_free_space(t.mem, TEST_DIR, &space));
 	ck_assert_uint_gt(space.free, 0);
 	ck_assert_uint_lt(space.free, 1 << 20);
-	delete_first(&t, n);
+	/* As many as the log has room for. */
+	delete_first(&t, n / 8);
 	tdb_expect(&t, "000000", NULL);
 	/* Somebody else makes room. */
 	env_mem_set_capacity(t.mem, 64 << 20);
