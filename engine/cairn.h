@@ -158,6 +158,9 @@ struct cairn_options *cairn_options_clone(const struct cairn_options *o);
  *   max_background_jobs    2      compactions at once; flushes have a thread
  *                                 of their own
  *   auto_compactions       true   false: only cairn_compact_range()
+ *   auto_resume            true   false: after a failure of the WAL, writes
+ *                                 wait for cairn_resume(), unless it was a full
+ *                                 disk
  *   bytes_per_sync         512K   start writeback of tables after this much
  *   max_manifest_size      64M    start a new MANIFEST beyond this
  *   flush_rate             64M    bytes per second of memtables that a flush

@@ -36,6 +36,7 @@ unit_tests = \
 	tests/engine/db/test_commit \
 	tests/engine/db/test_crash \
 	tests/engine/db/test_damage \
+	tests/engine/db/test_fault \
 	tests/engine/db/test_get \
 	tests/engine/db/test_golden \
 	tests/engine/db/test_ingest \
@@ -178,6 +179,8 @@ tests_engine_db_test_crash_CFLAGS = $(unit_cflags)
 tests_engine_db_test_crash_LDADD = $(unit_ldadd)
 tests_engine_db_test_damage_CFLAGS = $(unit_cflags)
 tests_engine_db_test_damage_LDADD = $(unit_ldadd)
+tests_engine_db_test_fault_CFLAGS = $(unit_cflags)
+tests_engine_db_test_fault_LDADD = $(unit_ldadd)
 tests_engine_db_test_get_CFLAGS = $(unit_cflags)
 tests_engine_db_test_get_LDADD = $(unit_ldadd)
 tests_engine_db_test_golden_CFLAGS = $(unit_cflags)

@@ -73,6 +73,7 @@ static const struct option_def option_defs[] = {
 	OPTION(zstd_level, OPTION_INT, 1, 22),
 	OPTION(max_background_jobs, OPTION_COUNT, 1, 64),
 	OPTION(auto_compactions, OPTION_BOOL, 0, 0),
+	OPTION(auto_resume, OPTION_BOOL, 0, 0),
 	OPTION(bytes_per_sync, OPTION_SIZE, 0, TIB),
 	OPTION(max_manifest_size, OPTION_SIZE, 1, TIB),
 	OPTION(flush_rate, OPTION_SIZE, 0, TIB),
@@ -379,6 +380,7 @@ void options_init(struct cairn_options *o)
 {
 	*o = (struct cairn_options){
 		.auto_compactions = true,
+		.auto_resume = true,
 		.write_buffer_size = 16 * MIB,
 		.max_write_buffers = 3,
 		.block_cache_size = 64 * MIB,

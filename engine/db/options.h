@@ -17,6 +17,7 @@ struct cairn_options {
 	bool point_in_time_recovery;
 	bool auto_compactions;
 	bool disable_wal;
+	bool auto_resume;
 	uint64_t write_buffer_size;
 	unsigned max_write_buffers;
 	uint64_t block_cache_size;

@@ -9,8 +9,8 @@
  *   none -> soft   a compaction failed; it is tried again after a pause, writes
  *                  go on
  *        -> hard   a flush, the MANIFEST or the WAL failed; writes are refused,
- *                  reads go on. Flush and MANIFEST are tried again after a
- *                  pause, and so is the WAL when the disk was full; else
+ *                  reads go on. After a pause new files are tried, with the
+ *                  option auto_resume also in place of a failed WAL; else
  *                  cairn_resume() does it
  */
 #ifndef CAIRN_DB_WORK_H

@@ -135,12 +135,14 @@ int work_refuse(struct work *w)
 /* -------------------------------------------------------------- recovering */
 
 /* Whether trying again without being asked may help and cannot harm. */
-static bool heals_alone(const struct background_error *e)
+static bool heals_alone(const struct work *w)
 {
+	const struct background_error *e = &w->error;
+
 	if (e->code == CAIRN_ECORRUPT)
 		return false;
-	if (e->source == ERROR_OF_WAL)
-		return e->code == CAIRN_ENOSPC || e->code == CAIRN_EDQUOT;
+	if (e->source == ERROR_OF_WAL && !w->db->opts.auto_resume)
+		return e->code == CAIRN_ENOSPC;
 	return true;
 }
 
@@ -214,7 +216,7 @@ static int recover(struct work *w)
 
 static void wait_to_heal(struct work *w, uint64_t now)
 {
-	if (!heals_alone(&w->error))
+	if (!heals_alone(w))
 		cond_wait(&w->changed, &w->db->mu);
 	else
 		cond_wait_us(&w->changed, &w->db->mu, w->error_retry_us - now);
@@ -229,7 +231,7 @@ void work_heal(struct work *w)
 
 	assert_held(&db->mu);
 	if (ticket == w->resume_done &&
-	    (!heals_alone(&w->error) || now < w->error_retry_us)) {
+	    (!heals_alone(w) || now < w->error_retry_us)) {
 		wait_to_heal(w, now);
 		return;
 	}

@@ -502,6 +502,7 @@ START_TEST(a_failing_log_makes_the_database_read_only_until_resumed)
 	uint64_t seqno;
 
 	tdb_init(&t, NULL);
+	tdb_set(&t, "auto_resume", "false");
 	tdb_open(&t);
 	tdb_put(&t, "a", "1");
 	tdb_fail(&t, log_faults[_i].op, ".log", 1, false, log_faults[_i].code);
