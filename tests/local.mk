@@ -439,6 +439,7 @@ EXTRA_DIST += tests/compat/mount_ldb_test.sh tests/compat/plain_ldb_test.sh
 # On the built program.
 dist_check_SCRIPTS += \
 	tests/fs/cli_test.sh \
+	tests/fs/full_test.sh \
 	tests/fs/import_test.sh \
 	tests/fs/inspect_test.sh \
 	tests/fs/mount_test.sh \
@@ -449,6 +450,7 @@ dist_check_SCRIPTS += \
 	tests/mvcc/etcd_replay_test.sh
 TESTS += \
 	tests/fs/cli_test.sh \
+	tests/fs/full_test.sh \
 	tests/fs/import_test.sh \
 	tests/fs/inspect_test.sh \
 	tests/fs/mount_test.sh \

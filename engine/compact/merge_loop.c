@@ -11,6 +11,9 @@ void merge_loop_init(struct merge_loop *l, struct iter *in,
 {
 	assert(opts->n_snapshots > 0);
 	*l = (struct merge_loop){ .in = in, .opts = *opts };
+	if (!l->opts.poll_entries ||
+	    l->opts.poll_entries > MERGE_LOOP_POLL_ENTRIES)
+		l->opts.poll_entries = MERGE_LOOP_POLL_ENTRIES;
 }
 
 void merge_loop_fini(struct merge_loop *l)
@@ -79,9 +82,11 @@ static inline int note_version(struct merge_loop *l, bool *again)
 /* Read the entry that the input stands on. */
 static inline int read_entry(struct merge_loop *l, bool *again)
 {
-	if (l->n_in % MERGE_LOOP_POLL_ENTRIES == 0 && l->opts.poll &&
-	    l->opts.poll(l->opts.poll_ctx, l->n_in))
-		return error_set(CAIRN_EABORTED, "job cancelled");
+	if (l->n_in >= l->next_poll) {
+		l->next_poll = l->n_in + l->opts.poll_entries;
+		if (l->opts.poll && l->opts.poll(l->opts.poll_ctx, l->n_in))
+			return error_set(CAIRN_EABORTED, "job cancelled");
+	}
 	l->n_in++;
 	return note_version(l, again);
 }

@@ -36,7 +36,7 @@
 #include "engine/kv/merge.h"
 #include "engine/kv/range_del.h"
 
-/* How many entries are read between two calls of poll. */
+/* How many entries are read between two calls of poll, at most. */
 #define MERGE_LOOP_POLL_ENTRIES 256
 
 struct merge_loop_options {
@@ -69,6 +69,7 @@ struct merge_loop_options {
 	 * ends the loop with CAIRN_EABORTED. NULL: never called. */
 	bool (*poll)(void *ctx, uint64_t n_in);
 	void *poll_ctx;
+	uint64_t poll_entries; /* between two calls; 0: the most */
 };
 
 /* What lived on of a stripe so far, and so what of it does not. */
@@ -87,6 +88,7 @@ struct merge_loop {
 	struct cairn_slice value;
 	bool new_key;        /* no newer version of its user key lived on */
 	uint64_t n_in;       /* entries read */
+	uint64_t next_poll;  /* at that many */
 	uint64_t n_dropped;  /* entries that do not live on */
 	uint64_t n_pinned;   /* kept only because a user snapshot sees them */
 	uint64_t n_unmerged; /* keys whose operands could not be applied */

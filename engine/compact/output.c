@@ -445,6 +445,10 @@ static void outputs_abandon(struct outputs *o)
 
 /* ------------------------------------------------------------ the whole */
 
+/* About so much is read between two polls, if that is fewer entries than usual.
+ */
+#define POLL_BYTES ((uint64_t)64 << 10)
+
 struct progress {
 	const struct job_context *ctx;
 	const struct output_input *in;
@@ -455,6 +459,14 @@ static void show_progress(const struct progress *p, uint64_t bytes)
 	if (p->ctx->bytes_done)
 		atomic_store_explicit(p->ctx->bytes_done, bytes,
 				      memory_order_relaxed);
+}
+
+/* Between two polls: not much to write, nor many entries. */
+static uint64_t poll_entries(const struct output_input *in)
+{
+	uint64_t each = in->entries ? in->bytes / in->entries : 0;
+
+	return each ? POLL_BYTES / each + 1 : 0;
 }
 
 static bool poll_job(void *ctx, uint64_t n_in)
@@ -505,6 +517,7 @@ int outputs_write(const struct job_context *c, const struct output_input *in,
 
 	mo.poll = poll_job;
 	mo.poll_ctx = &progress;
+	mo.poll_entries = poll_entries(in);
 	merge_loop_init(&l, in->in, &mo);
 	outputs_init(&o, c, opts);
 	show_progress(&progress, 0);

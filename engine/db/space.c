@@ -293,6 +293,11 @@ static bool adds_something(const struct commit_batch *b)
 	return false;
 }
 
+bool space_may_use_reserve(const struct commit_batch *b)
+{
+	return b->use_reserve || !adds_something(b);
+}
+
 static void note_deletion(struct space *s)
 {
 	if (!refuses(s, REFUSE_QUOTA))
@@ -309,7 +314,7 @@ int space_before_write(struct cairn_db *db, const struct commit_batch *b)
 
 	if (has_room(s, b->len))
 		return CAIRN_OK;
-	if (b->use_reserve || !adds_something(b)) {
+	if (space_may_use_reserve(b)) {
 		note_deletion(s);
 		return CAIRN_OK;
 	}

@@ -36,6 +36,9 @@ MUST_CHECK int space_before_write(struct cairn_db *db,
 /* The same for so many bytes of something else. */
 MUST_CHECK int space_check(struct cairn_db *db, uint64_t bytes);
 
+/* Whether a batch may use what is held back: it only deletes, or says so. */
+bool space_may_use_reserve(const struct commit_batch *b);
+
 /* Judge anew, after the version or the logs changed. mu held; events_drain()
  * later. */
 void space_update(struct cairn_db *db);

@@ -129,6 +129,9 @@ static int write_batch(struct cairn_db *db, struct commit_batch *b,
 		err = memtable_new_of_batch(whole, &b->large);
 	if (!err)
 		err = stall_before_write(db, b->len, b->no_slowdown);
+	/* Compactions that find no space will need what is deleted now. */
+	if (err == CAIRN_ENOSPC && space_may_use_reserve(b))
+		err = CAIRN_OK;
 	if (!err)
 		err = commit_batch(db->commit, b);
 	memtable_unref(b->large);
