@@ -174,7 +174,7 @@ struct cairn_options *cairn_options_clone(const struct cairn_options *o);
  *                                 none. Puts that do not fit get CAIRN_EDQUOT,
  *                                 deletions do not; see below
  *   disk_reserve           64M    puts get CAIRN_ENOSPC when the disk has less
- *                                 left than this or 1/32 of its size; deletions
+ *                                 left than this or 1/8 of its size; deletions
  *                                 go on
  *   delete_rate            128M   bytes of obsolete files deleted per second,
  *                                 more when they pile up or when the disk is

@@ -10,8 +10,9 @@
 #include "engine/db/thread.h"
 #include "engine/kv/batch.h"
 
-/* The reserve is at most this part of the disk. */
-#define RESERVE_PART 32
+/* The reserve is at most this part of the disk. A small disk needs as much: a
+ * memtable or two must be flushed and merged with something. */
+#define RESERVE_PART 8
 /* The disk is looked at when the log has grown by this part of the reserve. */
 #define LOOKS_PER_RESERVE 8
 /* Compactions leave this part of the reserve alone. */

@@ -251,6 +251,8 @@ void cairn_metrics_get(struct cairn_db *db, struct cairn_metrics *out)
 	struct env_space disk;
 
 	memset(out, 0, sizeof(*out));
+	if (db->space)
+		space_look(db);
 	out->memtable_max = db->opts.max_write_buffers;
 	mutex_lock(&db->mu);
 	get_guarded(db, now, out);

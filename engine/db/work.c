@@ -530,6 +530,8 @@ int work_compact(struct work *w, struct job *j)
 		job_free(j);
 		return err;
 	}
+	/* Now writers have something to wait for. */
+	stall_update(db);
 	v = version_ref(version_set_current(db->versions));
 	mutex_unlock(&db->mu);
 	post_compaction(w, j, NULL, CAIRN_OK, false);

@@ -125,7 +125,8 @@ start --create
 fill a
 no_space "a full disk"
 intact "on a full disk"
-fill_disk 500
+# Less than the reserve, of 3 MB, and enough for what is in memory.
+fill_disk 2500
 refused "still no space" 'No space left' dd if="$top/data" of="$K/more" \
 	bs=400000 count=1 conv=fsync
 is "stats say so" "$(cat "$M/stats/disk/low")" 1

@@ -119,6 +119,7 @@ START_TEST(a_compaction_leaves_the_last_bytes_of_the_disk)
 	struct wfile *w;
 
 	begin(&t, NULL);
+	tdb_set(&t, "disk_reserve", "512K");
 	tdb_open(&t);
 	/* What is left is a part of the whole disk. */
 	CK_OK(env_open_write(t.mem, "/filler", &w));
