@@ -249,9 +249,9 @@ static int check_disk(struct space *s)
 	if (!refuses(s, REFUSE_DISK))
 		return CAIRN_OK;
 	return error_set(CAIRN_ENOSPC,
-			 "%s: the disk is nearly full: %llu bytes are free, of "
-			 "which %llu are held back for deletions and "
-			 "compactions (disk_reserve)",
+			 "%s: No space left on device: %llu bytes are free, "
+			 "%llu are held back for deletions and compactions "
+			 "(disk_reserve)",
 			 s->db->dir, (unsigned long long)load(&s->free),
 			 (unsigned long long)load(&s->reserve));
 }
