@@ -41,6 +41,7 @@ struct events {
 	struct list queue;
 	uint64_t n_queued; /* events, so the number of the last one */
 	bool draining;
+	bool log_wanted; /* a new LOG is to be begun */
 
 	/* The draining thread's. */
 	struct wfile *log;
@@ -219,7 +220,10 @@ static void rotate_log(struct events *ev)
 
 void events_open_log(struct events *ev)
 {
-	rotate_log(ev);
+	mutex_lock(&ev->mu);
+	ev->log_wanted = true;
+	mutex_unlock(&ev->mu);
+	events_drain(ev);
 }
 
 /* As RocksDB's: "2022/11/27-03:10:15.123456 140012 TEXT". */
@@ -399,10 +403,17 @@ void events_drain(struct events *ev)
 		return;
 	}
 	ev->draining = true;
-	while (!list_empty(&ev->queue)) {
-		struct record *r =
-			list_entry(ev->queue.next, struct record, link);
+	while (!list_empty(&ev->queue) || ev->log_wanted) {
+		struct record *r;
 
+		if (ev->log_wanted) {
+			ev->log_wanted = false;
+			mutex_unlock(&ev->mu);
+			rotate_log(ev);
+			mutex_lock(&ev->mu);
+			continue;
+		}
+		r = list_entry(ev->queue.next, struct record, link);
 		list_remove(&r->link);
 		mutex_unlock(&ev->mu);
 		deliver(ev, r);
