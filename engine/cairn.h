@@ -185,8 +185,9 @@ struct cairn_options *cairn_options_clone(const struct cairn_options *o);
  *                                 default: what the OPTIONS of the store says
  *
  * When nine tenths of the quota are in use and a put was refused, all puts are,
- * until deletions have brought it below nine tenths again; the database flushes
- * and compacts by itself then, to make room of what is deleted.
+ * until less than nine tenths are in use again. The database flushes and
+ * compacts by itself then, to make room of what was replaced, and of what is
+ * deleted.
  *
  * The OPTIONS file of a store keeps its merge operator, its prefix extractor
  * and its compression; an option that is set wins over it.

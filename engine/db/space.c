@@ -47,7 +47,7 @@ struct space {
 	pthread_t thread;
 	bool running;
 	bool stop;
-	bool deleted; /* since it last began */
+	bool due; /* the quota was reached, or something deleted since */
 	struct cond changed;
 	_Bool volatile cancel;
 };
@@ -134,6 +134,14 @@ void space_update(struct cairn_db *db)
 	post_quota(s, CAIRN_EVENT_QUOTA_CLEARED, used);
 }
 
+/* Deletions and overwritten keys may make room. mu held. */
+static void want_room(struct space *s)
+{
+	assert_held(&s->db->mu);
+	s->due = true;
+	cond_signal(&s->changed);
+}
+
 static int refuse_quota(const struct space *s, uint64_t used)
 {
 	return error_set(CAIRN_EDQUOT,
@@ -159,6 +167,7 @@ static int check_quota(struct space *s, uint64_t bytes)
 		if (almost_reached(s, used)) {
 			set_refusing(s, REFUSE_QUOTA, true);
 			post_quota(s, CAIRN_EVENT_QUOTA_REACHED, used);
+			want_room(s);
 		}
 		err = refuse_quota(s, used);
 	}
@@ -304,8 +313,7 @@ static void note_deletion(struct space *s)
 	if (!refuses(s, REFUSE_QUOTA))
 		return;
 	mutex_lock(&s->db->mu);
-	s->deleted = true;
-	cond_signal(&s->changed);
+	want_room(s);
 	mutex_unlock(&s->db->mu);
 }
 
@@ -324,7 +332,7 @@ int space_before_write(struct cairn_db *db, const struct commit_batch *b)
 
 /* ------------------------------------------------------------- making room */
 
-/* What was deleted leaves the tables. */
+/* What was deleted or replaced leaves the log and the tables. */
 static int make_room(struct cairn_db *db, struct space *s)
 {
 	const struct cairn_slice all = { NULL, 0 };
@@ -344,14 +352,14 @@ static void *run(void *arg)
 
 	mutex_lock(&db->mu);
 	while (!s->stop) {
-		if (!s->deleted || !refuses(s, REFUSE_QUOTA)) {
+		if (!s->due || !refuses(s, REFUSE_QUOTA)) {
 			cond_wait(&s->changed, &db->mu);
 			continue;
 		}
 		(void)cond_wait_us(&s->changed, &db->mu, SETTLE_US);
 		if (s->stop)
 			break;
-		s->deleted = false;
+		s->due = false;
 		mutex_unlock(&db->mu);
 		start = env_mono_us(db->env);
 		err = make_room(db, s);

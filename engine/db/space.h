@@ -10,8 +10,9 @@
  * way, with CAIRN_ENOSPC: flushes, compactions and deletions need some to make
  * room. It is looked at now and then, so what others write counts, too.
  *
- * Deletions go through, and when the quota is reached they start a thread that
- * flushes and compacts until there is room or nothing is left to be gained.
+ * When the quota is reached a thread flushes and compacts, in case the log and
+ * the tables have much that was replaced; and again after deletions, which go
+ * through, until there is room.
  */
 #ifndef CAIRN_DB_SPACE_H
 #define CAIRN_DB_SPACE_H

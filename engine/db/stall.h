@@ -37,8 +37,9 @@ MUST_CHECK int stall_for_memtable(struct cairn_db *db, bool no_slowdown);
 bool stall_memtable_fits(const struct cairn_db *db);
 
 /*
- * Judge anew, the quota as well, after the version, the immutable memtables, the background error
- * or db->closing changed, and wake who waits. mu held; events_drain() later.
+ * Judge anew, the quota as well, after the version, the immutable memtables,
+ * the background error or db->closing changed, and wake who waits. mu held;
+ * events_drain() later.
  */
 void stall_update(struct cairn_db *db);
 

@@ -185,6 +185,30 @@ START_TEST(the_quota_clears_by_itself_when_enough_was_deleted)
 }
 END_TEST
 
+START_TEST(what_was_replaced_makes_room_when_the_quota_is_reached)
+{
+	struct test_db t;
+	struct heard h;
+	int err = CAIRN_OK;
+
+	begin(&t, &h);
+	tdb_set(&t, "write_buffer_size", "4M");
+	tdb_set(&t, "quota", "1M");
+	tdb_open(&t);
+	/* The log has a thousand values, of which ten are needed. */
+	for (int i = 0; !err && i < 2000; i++)
+		err = put_large(&t, i % 10);
+	CK_CODE(err, CAIRN_EDQUOT);
+	while (cairn_check_space(t.db))
+		env_sleep_us(t.mem, 1000);
+	ck_assert_uint_lt(metrics_of(&t).size_in_use_bytes, 100 << 10);
+	await(&t, &h.cleared, 1);
+	ck_assert_int_eq(h.reached, 1);
+	ck_assert_int_eq(put_large(&t, 10), CAIRN_OK);
+	tdb_fini(&t);
+}
+END_TEST
+
 START_TEST(one_put_that_is_too_large_bars_no_others)
 {
 	struct test_db t;
@@ -505,6 +529,8 @@ int main(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, puts_stop_at_the_quota_and_deletions_do_not);
 	tcase_add_test(tc, the_quota_clears_by_itself_when_enough_was_deleted);
+	tcase_add_test(tc,
+		       what_was_replaced_makes_room_when_the_quota_is_reached);
 	tcase_add_test(tc, one_put_that_is_too_large_bars_no_others);
 	tcase_add_test(
 		tc, the_quota_holds_over_a_reopen_and_is_a_matter_of_opening);
