@@ -164,6 +164,12 @@ int lease_not_found(void)
 			 "etcdserver: requested lease not found");
 }
 
+static int no_space(void)
+{
+	return error_set(CAIRN_EDQUOT,
+			 "etcdserver: mvcc: database space exceeded");
+}
+
 bool lease_known(struct mvcc *m, int64_t id)
 {
 	struct lease *l;
@@ -216,17 +222,19 @@ int lease_put(struct cairn_batch *b, const struct lease *l, int64_t left,
 	return err;
 }
 
-/* Write l down on its own, with nothing used up. */
-static int write_alone(struct mvcc *m, const struct lease *l)
+/* Write l down on its own, with nothing used up; is_new: not on a full store.
+ */
+static int write_alone(struct mvcc *m, const struct lease *l, bool is_new)
 {
+	const struct cairn_write_options o = { .use_reserve = !is_new };
 	struct cairn_batch *b = cairn_batch_new();
 	int err = b ? lease_put(b, l, 0, false) : error_nomem();
 
 	assert_held(&m->write_mu);
 	if (!err)
-		err = cairn_write(m->db, NULL, b);
+		err = cairn_write(m->db, &o, b);
 	cairn_batch_free(b);
-	return err;
+	return err == CAIRN_EDQUOT ? no_space() : err;
 }
 
 /* ------------------------------------------------------------------- keys */
@@ -316,7 +324,7 @@ static int grant_locked(struct mvcc *m, struct lease *l)
 	err = reserve(&m->leases);
 	mutex_unlock(&m->leases.mu);
 	if (!err)
-		err = write_alone(m, l);
+		err = write_alone(m, l, true);
 	if (err)
 		return err;
 	mutex_lock(&m->leases.mu);
@@ -400,7 +408,7 @@ static int keep_written(struct mvcc *m, int64_t id, int64_t *ttl)
 	if (l && (l->ending || !l->left))
 		l = NULL;
 	if (l)
-		err = write_alone(m, l);
+		err = write_alone(m, l, false);
 	if (l && !err) {
 		mutex_lock(&m->leases.mu);
 		l->left = 0;

@@ -37,9 +37,10 @@
  * Grant a lease for ttl seconds; what it was really granted for goes to
  * *granted. *id 0: an id is chosen. *granted and *id are untouched on failure.
  * CAIRN_EINVAL for a ttl above MVCC_LEASE_TTL_MAX and for an id below 0,
- * CAIRN_EEXIST when there is a lease id; the messages are etcd's. As a commit,
- * it survives the death of the process, and mvcc_sync() makes it survive a
- * power cut.
+ * CAIRN_EEXIST when there is a lease id, CAIRN_EDQUOT while the quota is
+ * reached, when leases can still be kept alive and end; the messages are
+ * etcd's. As a commit, it survives the death of the process, and mvcc_sync()
+ * makes it survive a power cut.
  */
 int mvcc_lease_grant(struct mvcc *m, int64_t ttl, int64_t *id,
 		     int64_t *granted);

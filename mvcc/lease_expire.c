@@ -118,8 +118,7 @@ static int commit_end(struct commit *c, const struct lease *l, struct buf *keys,
 	if (err)
 		return err;
 	point_changes(c, keys);
-	return c->n ? txn_finish(c, NULL)
-		    : cairn_write(c->m->db, NULL, c->batch);
+	return c->n ? txn_finish(c, NULL) : txn_write(c);
 }
 
 /*
@@ -228,6 +227,8 @@ static int collect(struct mvcc *m, int64_t now_ms, size_t *at,
 static int checkpoint_some(struct mvcc *m, int64_t now_ms, size_t *at,
 			   bool *done)
 {
+	/* Leases that there are must go on as they are on a full store. */
+	const struct cairn_write_options o = { .use_reserve = true };
 	struct cairn_batch *b = cairn_batch_new();
 	int err;
 
@@ -239,7 +240,7 @@ static int checkpoint_some(struct mvcc *m, int64_t now_ms, size_t *at,
 	*done = *at >= m->leases.n_buckets;
 	mutex_unlock(&m->leases.mu);
 	if (!err && cairn_batch_count(b))
-		err = cairn_write(m->db, NULL, b);
+		err = cairn_write(m->db, &o, b);
 	mutex_unlock(&m->write_mu);
 	cairn_batch_free(b);
 	return err;

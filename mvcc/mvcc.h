@@ -391,6 +391,12 @@ int mvcc_txn_exchange(struct mvcc_txn *t, struct cairn_slice a,
  * CAIRN_EABORTED.
  */
 int mvcc_txn_expect(struct mvcc_txn *t, struct cairn_slice key, int64_t main);
+/*
+ * Commit although the store is full, as deletions do without this: for what
+ * makes room on the whole. Otherwise a transaction that writes anything then
+ * fails with CAIRN_EDQUOT or CAIRN_ENOSPC, see cairn_check_space().
+ */
+void mvcc_txn_use_reserve(struct mvcc_txn *t);
 /* Shown to the listener, so that it knows its own changes. */
 void mvcc_txn_set_origin(struct mvcc_txn *t, const void *origin);
 

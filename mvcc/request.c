@@ -565,6 +565,9 @@ static int request(struct mvcc *m, const struct mvcc_request *q,
 	r.writes = !err && request_writes(q);
 	if (!err)
 		err = check_size(&r, q, opts);
+	/* Whatever branch it takes, as in etcd. */
+	if (!err && r.writes && request_puts(q))
+		err = cairn_check_space(m->db);
 	if (!err && !r.writes) {
 		err = read_only(&r, q, sink, &a);
 	} else if (!err) {

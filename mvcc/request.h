@@ -15,6 +15,12 @@
  * directions. A sort target other than the key without an order is ascending,
  * over all rows, with a limit, too.
  *
+ * While the quota of the engine is reached (cairn_check_space()), requests with
+ * a put in any branch are refused before anything is done; all others go
+ * through, and the quota clears by itself when they have made room: there is no
+ * alarm to be disarmed. While the disk is nearly full the result is
+ * CAIRN_ENOSPC, which is no refusal of etcd's.
+ *
  * Requests need a store with revisions, CAIRN_EKIND otherwise. Any number of
  * threads may make them. Those that change nothing wait for nobody.
  */

@@ -493,19 +493,29 @@ uint64_t request_size(const struct mvcc_request *r)
 	return size;
 }
 
-static bool any_writes(const struct mvcc_request *list, size_t n)
+static bool any_is(const struct mvcc_request *list, size_t n,
+		   bool (*is)(const struct mvcc_request *r))
 {
 	for (size_t i = 0; i < n; i++) {
-		if (request_writes(&list[i]))
+		if (is(&list[i]))
 			return true;
 	}
 	return false;
 }
 
+bool request_puts(const struct mvcc_request *r)
+{
+	if (r->kind == MVCC_REQUEST_TXN)
+		return any_is(r->txn.success, r->txn.n_success, request_puts) ||
+		       any_is(r->txn.failure, r->txn.n_failure, request_puts);
+	return r->kind == MVCC_REQUEST_PUT;
+}
+
 bool request_writes(const struct mvcc_request *r)
 {
 	if (r->kind == MVCC_REQUEST_TXN)
-		return any_writes(r->txn.success, r->txn.n_success) ||
-		       any_writes(r->txn.failure, r->txn.n_failure);
+		return any_is(r->txn.success, r->txn.n_success,
+			      request_writes) ||
+		       any_is(r->txn.failure, r->txn.n_failure, request_writes);
 	return r->kind == MVCC_REQUEST_PUT || r->kind == MVCC_REQUEST_DELETE;
 }

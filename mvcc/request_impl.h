@@ -21,6 +21,9 @@ uint64_t request_size(const struct mvcc_request *r);
 /* Whether it holds a put or a delete, in whatever branch. */
 bool request_writes(const struct mvcc_request *r);
 
+/* The same for puts alone. */
+bool request_puts(const struct mvcc_request *r);
+
 /* Set *why and the message; returns the code that goes with it. */
 MUST_CHECK int request_refuse(enum mvcc_refusal *why, enum mvcc_refusal r);
 

@@ -46,6 +46,7 @@ static void txn_clear(struct mvcc_txn *t)
 	t->n_ops = 0;
 	t->n_expect = 0;
 	t->origin = NULL;
+	t->use_reserve = false;
 }
 
 void mvcc_txn_free(struct mvcc_txn *t)
@@ -251,6 +252,11 @@ int mvcc_txn_expect(struct mvcc_txn *t, struct cairn_slice key, int64_t main)
 	e.key = slice_of(e.own, key.len);
 	t->expect[t->n_expect++] = e;
 	return CAIRN_OK;
+}
+
+void mvcc_txn_use_reserve(struct mvcc_txn *t)
+{
+	t->use_reserve = true;
 }
 
 void mvcc_txn_set_origin(struct mvcc_txn *t, const void *origin)
@@ -758,7 +764,7 @@ int txn_write(struct commit *c)
 {
 	struct cairn_write_options o = { .use_reserve = true };
 
-	for (size_t i = 0; i < c->n; i++)
+	for (size_t i = 0; i < c->n && !c->use_reserve; i++)
 		o.use_reserve = o.use_reserve && c->changes[i].deleted;
 	return cairn_write(c->m->db, &o, c->batch);
 }
@@ -827,7 +833,7 @@ void txn_end(struct commit *c)
  */
 static int try_commit(const struct mvcc_txn *t, int64_t *rev, bool *retry)
 {
-	struct commit c = { .m = t->m };
+	struct commit c = { .m = t->m, .use_reserve = t->use_reserve };
 	int err = t->m->kind->prepare(t);
 
 	if (err)

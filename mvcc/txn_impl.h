@@ -44,6 +44,7 @@ struct mvcc_txn {
 	size_t n_expect;
 	size_t cap_expect;
 	const void *origin;
+	bool use_reserve;
 };
 
 /* One change of a commit under way. */
@@ -65,10 +66,11 @@ struct commit {
 	struct change *changes;
 	size_t n;
 	size_t cap;
-	int64_t ended;   /* entries for table 'e' */
-	bool retry;      /* failed only because a key of an object changed */
-	struct buf rows; /* encoded values, as the cache will keep them */
-	struct buf key;  /* scratch, as the next two */
+	int64_t ended;    /* entries for table 'e' */
+	bool retry;       /* failed only because a key of an object changed */
+	bool use_reserve; /* whatever it does */
+	struct buf rows;  /* encoded values, as the cache will keep them */
+	struct buf key;   /* scratch, as the next two */
 	struct buf value;
 	struct buf log;
 };
@@ -101,8 +103,8 @@ MUST_CHECK int txn_emit(struct commit *c, const struct op *op);
 /* Delete key, whose newest row prev is live; key must stay until the commit. */
 MUST_CHECK int txn_delete_row(struct commit *c, struct cairn_slice key,
 			      const struct found *prev);
-/* Hand the batch to the engine. One that only deletes goes through on a full
- * store, too: a deletion is a put there. */
+/* Hand the batch to the engine. One whose changes, if there are any, are all
+ * deletions goes through on a full store, too: a deletion is a put there. */
 MUST_CHECK int txn_write(struct commit *c);
 
 /* Of a revision store: store_kind.prepare and commit. */

@@ -147,6 +147,49 @@ static inline void ck_value(struct mvcc *m, const char *key, int64_t rev,
 	free(got);
 }
 
+#define FULL_QUOTA "1M"
+/* Values of this length are no large ones then. */
+#define FULL_VALUE 4000
+
+/* Put keys fill0000, fill0001, ... with values that do not compress until the
+ * quota refuses it; how many there are. */
+static inline int fill_store(struct mvcc *m)
+{
+	char key[16], value[FULL_VALUE];
+	uint32_t x = 1;
+
+	for (int n = 0; n < 1000; n++) {
+		int err;
+
+		for (size_t i = 0; i < sizeof(value); i++) {
+			x = x * 1664525u + 1013904223u;
+			value[i] = (char)(x >> 24);
+		}
+		snprintf(key, sizeof(key), "fill%04d", n);
+		err = mvcc_put(m, S(key), slice_of(value, sizeof(value)), NULL,
+			       NULL);
+		if (!err)
+			continue;
+		ck_code(err, CAIRN_EDQUOT);
+		ck_assert_int_gt(n, 200);
+		return n;
+	}
+	ck_abort_msg("the store does not get full");
+}
+
+/* Open again with a quota, and reach it. */
+static inline int fixture_fill(struct fixture *f)
+{
+	struct cairn_options *o = small_options(f->env);
+	struct mvcc_options mo = { .engine = o };
+
+	ck_ok(mvcc_close(f->m));
+	ck_ok(cairn_options_set(o, "quota", FULL_QUOTA));
+	ck_ok(mvcc_open("/db", &mo, &f->m));
+	cairn_options_free(o);
+	return fill_store(f->m);
+}
+
 static inline void flush(struct mvcc *m)
 {
 	ck_ok(cairn_flush(mvcc_db(m), true));

@@ -18,6 +18,7 @@ struct lf {
 	_Atomic int64_t step_ms; /* by itself, with each look */
 	bool thread;
 	size_t batch_bytes;
+	bool full; /* has a quota, for fill_store() */
 };
 
 static int64_t fake_now(void *ctx)
@@ -38,6 +39,10 @@ static int lf_open_at(struct lf *f, struct cairn_env *env, bool read_only,
 						.ctx = f,
 						.manual = !f->thread,
 						.batch_bytes = f->batch_bytes };
+	if (f->full) {
+		mo.chunk_size = 0;
+		ck_ok(cairn_options_set(o, "quota", FULL_QUOTA));
+	}
 	if (read_only) {
 		ck_ok(cairn_options_set(o, "create_if_missing", "false"));
 		ck_ok(cairn_options_set(o, "read_only", "true"));
@@ -920,6 +925,54 @@ START_TEST(a_lease_of_many_keys_ends_piece_by_piece)
 }
 END_TEST
 
+/* ------------------------------------------------------------------- quota */
+
+START_TEST(on_a_full_store_no_lease_is_granted_and_those_there_are_go_on)
+{
+	enum { N = 100 };
+	struct lf f = { .full = true, .batch_bytes = 4000 };
+	int64_t id = 9, granted = -1, ttl;
+	int64_t rev;
+
+	lf_init(&f);
+	grant(f.m, 5, 3600);
+	grant(f.m, 6, 1000);
+	grant(f.m, 7, 1000);
+	grant(f.m, 8, 4000);
+	for (int i = 0; i < N; i++) {
+		char key[16];
+
+		snprintf(key, sizeof(key), "key%04d", i);
+		ck_ok(put_on(f.m, key, "v", i ? 6 : 8));
+	}
+	(void)fill_store(f.m);
+
+	ck_code(mvcc_lease_grant(f.m, 10, &id, &granted), CAIRN_EDQUOT);
+	ck_assert_str_eq(cairn_errmsg(),
+			 "etcdserver: mvcc: database space exceeded");
+	ck_assert(granted == -1 && !exists(f.m, 9));
+	/* They are written down as ever. */
+	pass(&f, 400000);
+	ck_assert_int_eq(remaining(f.m, 5), 3200);
+	/* Kept alive, which is written, too. */
+	ck_ok(mvcc_lease_keepalive(f.m, 5, &ttl));
+	ck_assert_int_eq(ttl, 3600);
+	/* They end with their keys, in pieces, or without keys. */
+	pass(&f, 600000);
+	ck_assert(!exists(f.m, 6) && !exists(f.m, 7));
+	ck_value(f.m, "key0001", 0, NULL);
+	ck_value(f.m, "key0099", 0, NULL);
+	ck_value(f.m, "key0000", 0, "v");
+	ck_ok(mvcc_lease_revoke(f.m, 8, &rev));
+	ck_value(f.m, "key0000", 0, NULL);
+	ck_consistent(f.m);
+	ck_code(cairn_check_space(mvcc_db(f.m)), CAIRN_EDQUOT);
+	lf_reopen(&f);
+	ck_assert_int_eq(remaining(f.m, 5), 3000);
+	lf_fini(&f);
+}
+END_TEST
+
 /* -------------------------------------------------------------- power cuts */
 
 /*
@@ -1119,6 +1172,9 @@ static Suite *lease_suite(void)
 	tcase_add_test(tc, a_plain_store_has_no_leases);
 	tcase_add_test(tc, a_malformed_lease_is_refused_at_open);
 	tcase_add_test(tc, a_lease_of_many_keys_ends_piece_by_piece);
+	tcase_add_test(
+		tc,
+		on_a_full_store_no_lease_is_granted_and_those_there_are_go_on);
 	tcase_add_test(tc, after_a_power_cut_leases_and_keys_fit_together);
 	tcase_add_test(tc, puts_and_expiry_run_side_by_side);
 	suite_add_tcase(s, tc);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <pthread.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "mvcc/lease.h"
 #include "mvcc/request.h"
@@ -1189,6 +1190,104 @@ START_TEST(an_answer_that_is_too_long_is_none)
 }
 END_TEST
 
+/* -------------------------------------------------------------------- quota */
+
+START_TEST(a_full_store_refuses_requests_with_a_put_in_any_branch)
+{
+	char large[30000] = "";
+	struct mvcc_request del = DEL("fill0000", NULL), put = PUT("k", "v");
+	struct mvcc_request nested = TXN(NULL, 0, &put, 1);
+	struct mvcc_request full[] = {
+		put,
+		PUT_FLAGS("fill0000", NULL, 0, true, true),
+		/* Before it is looked whether there is such a lease. */
+		PUT_FLAGS("k", "v", 77, false, false),
+		TXN(&put, 1, NULL, 0),
+		TXN(&del, 1, &put, 1),
+		TXN(&nested, 1, NULL, 0),
+	};
+	struct mvcc_request others[] = {
+		RANGE("fill0000", "0"), RANGE_AT("fill0000", NULL, 2),
+		DEL("fill0001", NULL),  TXN(&del, 1, NULL, 0),
+		TXN(NULL, 0, &put, 0),
+	};
+	struct mvcc_request bad = PUT("", "v");
+	struct mvcc_answer a;
+	int n = fixture_fill(&f);
+
+	for (size_t i = 0; i < N(full); i++)
+		ck_refused(&full[i], MVCC_REFUSAL_NO_SPACE);
+	ck_refused(&bad, MVCC_REFUSAL_EMPTY_KEY);
+	ck_value(f.m, "k", 0, NULL);
+	for (size_t i = 0; i < N(others); i++)
+		done(others[i]);
+	ck_value(f.m, "fill0000", 0, NULL);
+	ck_value(f.m, "fill0001", 0, NULL);
+	a = ask(RANGE("fill0000", "0"));
+	ck_assert_int_eq(a.count, n - 2);
+	mvcc_answer_free(&a);
+	/* Nothing of a large value stays behind, either. */
+	memset(large, 'v', sizeof(large) - 1);
+	put = PUT("k", large);
+	ck_refused(&put, MVCC_REFUSAL_NO_SPACE);
+	ck_assert_uint_eq(count_entries(f.m, "c"), 0);
+	ck_assert_uint_eq(count_entries(f.m, "o"), 0);
+}
+END_TEST
+
+START_TEST(a_full_store_takes_puts_again_when_enough_was_deleted_and_compacted)
+{
+	struct mvcc_request put = PUT("k", "v");
+	enum mvcc_refusal why;
+	struct mvcc_answer a;
+
+	(void)fixture_fill(&f);
+	ck_refused(&put, MVCC_REFUSAL_NO_SPACE);
+	done(DEL("fill", "fill9"));
+	ck_ok(mvcc_compact(f.m, mvcc_current(f.m), false, &why));
+	ck_assert_int_eq(why, MVCC_REFUSAL_NONE);
+	/* Nobody flushes, compacts or clears an alarm. */
+	while (mvcc_request(f.m, &put, NULL, &a)) {
+		ck_assert_int_eq(a.refusal, MVCC_REFUSAL_NO_SPACE);
+		usleep(1000);
+	}
+	mvcc_answer_free(&a);
+	ck_value(f.m, "k", 0, "v");
+}
+END_TEST
+
+START_TEST(a_put_that_is_too_large_for_what_is_left_is_refused_alone)
+{
+	char *value = calloc(1, (1 << 20) + 1);
+	struct cairn_options *o = small_options(f.env);
+	struct mvcc_options mo = { .engine = o };
+	struct mvcc_request put;
+	struct mvcc_answer a;
+
+	ck_assert_ptr_nonnull(value);
+	memset(value, 'v', 1 << 20);
+	ck_ok(mvcc_close(f.m));
+	ck_ok(cairn_options_set(o, "quota", "256K"));
+	/* One row, or many chunks. */
+	mo.chunk_size = _i ? 1 << 20 : 0;
+	ck_ok(mvcc_open("/db", &mo, &f.m));
+	cairn_options_free(o);
+	put = PUT("k", value);
+	ck_refused(&put, MVCC_REFUSAL_NO_SPACE);
+	put = PUT("k", "small");
+	while (mvcc_request(f.m, &put, NULL, &a)) {
+		/* What had been written of it must go first. */
+		ck_assert_int_eq(_i, 0);
+		ck_assert_int_eq(a.refusal, MVCC_REFUSAL_NO_SPACE);
+		usleep(1000);
+	}
+	mvcc_answer_free(&a);
+	ck_value(f.m, "k", 0, "small");
+	ck_assert_uint_eq(count_entries(f.m, "c"), 0);
+	free(value);
+}
+END_TEST
+
 START_TEST(a_plain_store_answers_no_requests)
 {
 	struct cairn_env *env = env_mem_new(ENV_MEM_STRICT);
@@ -1289,6 +1388,7 @@ static Suite *suite(void)
 	Suite *s = suite_create("request");
 	TCase *tc = tcase_create("request");
 
+	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, refusals_have_the_words_and_the_status_of_etcd);
 	tcase_add_test(tc, a_put_is_refused_for_the_first_reason_there_is);
@@ -1323,6 +1423,14 @@ static Suite *suite(void)
 	tcase_add_test(tc, rows_are_given_one_by_one);
 	tcase_add_test(tc, a_request_may_be_a_mebibyte_and_a_half);
 	tcase_add_test(tc, an_answer_that_is_too_long_is_none);
+	tcase_add_test(tc,
+		       a_full_store_refuses_requests_with_a_put_in_any_branch);
+	tcase_add_test(
+		tc,
+		a_full_store_takes_puts_again_when_enough_was_deleted_and_compacted);
+	tcase_add_loop_test(
+		tc, a_put_that_is_too_large_for_what_is_left_is_refused_alone,
+		0, 2);
 	tcase_add_test(tc, a_plain_store_answers_no_requests);
 	tcase_add_test(tc, transactions_of_several_threads_lose_nothing);
 	tcase_add_test(tc, what_was_answered_with_sync_survives_a_power_cut);

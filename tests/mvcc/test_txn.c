@@ -584,6 +584,43 @@ START_TEST(threads_write_and_read_their_own_writes)
 }
 END_TEST
 
+START_TEST(on_a_full_store_commits_that_only_delete_go_through)
+{
+	struct mvcc_txn *t;
+	int64_t now;
+
+	put(f.m, "dir/last", "1");
+	(void)fixture_fill(&f);
+	now = mvcc_current(f.m);
+	t = begin();
+	ck_ok(mvcc_txn_delete(t, S("fill0000")));
+	ck_ok(mvcc_txn_delete(t, S("fill0001")));
+	ck_assert_int_eq(commit(t), ++now);
+	ck_value(f.m, "fill0001", 0, NULL);
+
+	/* Those that do not, not in part either, unless they ask for it. */
+	t = begin();
+	ck_ok(mvcc_txn_delete(t, S("dir/last")));
+	ck_ok(mvcc_txn_put(t, S("dir/"), none(), NULL));
+	ck_code(mvcc_txn_commit(t, false, NULL), CAIRN_EDQUOT);
+	ck_value(f.m, "dir/last", 0, "1");
+	ck_assert_int_eq(mvcc_current(f.m), now);
+	mvcc_txn_use_reserve(t);
+	ck_ok(mvcc_txn_commit(t, false, &now));
+	ck_value(f.m, "dir/last", 0, NULL);
+	ck_value(f.m, "dir/", 0, "");
+	/* Once. */
+	ck_ok(mvcc_txn_put(t, S("k"), S("v"), NULL));
+	ck_code(mvcc_txn_commit(t, false, NULL), CAIRN_EDQUOT);
+	mvcc_txn_free(t);
+	t = begin();
+	ck_ok(mvcc_txn_move(t, S("fill0002"), S("k")));
+	ck_code(mvcc_txn_commit(t, false, NULL), CAIRN_EDQUOT);
+	mvcc_txn_free(t);
+	ck_ok(mvcc_forget(f.m, now));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("txn");
@@ -616,6 +653,7 @@ int main(void)
 	tcase_add_test(tc, a_read_only_store_reads_and_refuses_writes);
 	tcase_add_test(tc, metrics_say_what_happened);
 	tcase_add_test(tc, threads_write_and_read_their_own_writes);
+	tcase_add_test(tc, on_a_full_store_commits_that_only_delete_go_through);
 	suite_add_tcase(s, tc);
 	return run_suite(s);
 }
