@@ -725,13 +725,19 @@ static bool fits(struct keyfile *kf, uint64_t off, bool append, size_t len)
 	return off <= max && len <= max - off;
 }
 
+int keyfile_may_grow(const struct keyfile *kf)
+{
+	const struct keyfile_hooks *h = &kf->ks->o.hooks;
+
+	return h->may_grow ? h->may_grow(h->ctx) : CAIRN_OK;
+}
+
 int keyfile_write(struct keyfile *kf, uint64_t off, bool append,
 		  const void *data, size_t len, uint64_t *at)
 {
-	const struct keyfile_hooks *h = &kf->ks->o.hooks;
 	size_t reserved;
 	bool gone = false;
-	int err = h->may_grow ? h->may_grow(h->ctx) : CAIRN_OK;
+	int err = keyfile_may_grow(kf);
 
 	if (!err && !fits(kf, off, append, len))
 		err = too_large();
@@ -814,13 +820,14 @@ static int resize(struct keyfile *kf, uint64_t size, bool only_up)
 
 int keyfile_truncate(struct keyfile *kf, uint64_t size)
 {
-	return resize(kf, size, false);
+	int err = keyfile_may_grow(kf);
+
+	return err ? err : resize(kf, size, false);
 }
 
 int keyfile_extend(struct keyfile *kf, uint64_t size)
 {
-	const struct keyfile_hooks *h = &kf->ks->o.hooks;
-	int err = h->may_grow ? h->may_grow(h->ctx) : CAIRN_OK;
+	int err = keyfile_may_grow(kf);
 
 	return err ? err : resize(kf, size, true);
 }
@@ -862,6 +869,9 @@ static int add_to_txn(struct keyfile *kf, struct mvcc_txn *t,
 	struct mvcc_attrs a = attrs_of(&s->st, buf_slice(&s->xattrs));
 	int err;
 
+	/* Attributes were taken before the store was full. */
+	if (!s->data && kf->committed)
+		mvcc_txn_use_reserve(t);
 	if (!s->data && kf->committed)
 		err = mvcc_txn_set_attrs(t, kf->key, &a);
 	else if (!kf->obj)
@@ -1097,8 +1107,10 @@ int keyfile_xattrs(struct keyfile *kf, struct buf *out)
 int keyfile_set_xattr(struct keyfile *kf, struct cairn_slice name,
 		      const struct cairn_slice *value)
 {
-	int err;
+	int err = keyfile_may_grow(kf);
 
+	if (err)
+		return err;
 	mutex_lock(&kf->mu);
 	err = xattr_set(&kf->xattrs, name, value);
 	if (!err) {

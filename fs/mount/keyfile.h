@@ -36,7 +36,8 @@ struct keyfile_hooks {
 	void (*wait_end)(void *ctx);
 	/* keyfiles_tick() has something to do in a while. */
 	void (*wake)(void *ctx);
-	/* CAIRN_OK, or CAIRN_EDQUOT when nothing may be added. */
+	/* CAIRN_OK, or CAIRN_EDQUOT or CAIRN_ENOSPC when nothing may be added.
+	 */
 	int (*may_grow)(void *ctx);
 };
 
@@ -115,6 +116,10 @@ MUST_CHECK int keyfile_close(struct keyfile *kf);
 
 /* Of now. MUST_CHECK: reading a changed row can fail. */
 MUST_CHECK int keyfile_stat(struct keyfile *kf, struct keyfile_stat *st);
+
+/* What the hook may_grow says, which writing and truncating and extended
+ * attributes ask by themselves: to be asked before attributes are set. */
+MUST_CHECK int keyfile_may_grow(const struct keyfile *kf);
 
 MUST_CHECK int keyfile_read(struct keyfile *kf, uint64_t off, void *dst,
 			    size_t len, size_t *got);

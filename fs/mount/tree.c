@@ -658,7 +658,9 @@ int tree_set_attrs(struct tree *t, struct inode *i, unsigned mask,
 	err = tree_file(t, i, &kf);
 	if (err)
 		return err;
-	err = errmap_errno(keyfile_stat(kf, &now));
+	err = errmap_errno(keyfile_may_grow(kf));
+	if (!err)
+		err = errmap_errno(keyfile_stat(kf, &now));
 	if (!err) {
 		what_differs(t, now.type, &set);
 		keyfile_set_attrs(kf, mask, &set);
@@ -939,6 +941,9 @@ static int delete_key(struct tree *t, struct cairn_slice key)
 
 	if (err)
 		return err;
+	/* Removing works on a full store, also when it is the last of its
+	 * directory. */
+	mvcc_txn_use_reserve(txn);
 	err = mvcc_txn_delete(txn, key);
 	if (!err)
 		err = tree_keep_parent(t, txn, key, slice_of(NULL, 0));

@@ -107,6 +107,18 @@ static int value_health(const struct stats *s, struct buf *out)
 	if (s->engine.corruptions)
 		return buf_printf(out, "damaged %" PRIu64 " bad blocks met",
 				  s->engine.corruptions);
+	if (s->engine.quota_reached)
+		return buf_printf(out,
+				  "full quota reached, %" PRIu64 " of %" PRIu64
+				  " bytes in use",
+				  s->engine.size_in_use_bytes,
+				  s->engine.quota_bytes);
+	if (s->engine.disk_low)
+		return buf_printf(out,
+				  "full disk, %" PRIu64 " bytes free, %" PRIu64
+				  " held back",
+				  s->engine.disk_free_bytes,
+				  s->engine.disk_reserve_bytes);
 	if (s->engine.stall_state == CAIRN_STALL_STOPPED)
 		return buf_printf(out, "stopped %s", s->engine.stall_cause);
 	if (s->engine.stall_state == CAIRN_STALL_SLOW)

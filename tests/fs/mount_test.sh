@@ -615,7 +615,11 @@ is "read-only reads" "$(cat $K/stays)" stays
 refused "read-only writes" 'Read-only' sh -c 'echo >$K/stays'
 refused "read-only removes" 'Read-only' rm $K/stays
 stop
-start -o quota=1M
+# A quota: what adds is refused, what makes room is not, and it ends by itself.
+D=$top/limited
+start --create -o quota=1M
+check "put" "$CAIRN" put "$M" implied/only v
+echo kept >$K/kept
 i=0
 full=no
 while [ $i -lt 200 ] && [ $full = no ]; do
@@ -624,8 +628,64 @@ while [ $i -lt 200 ] && [ $full = no ]; do
 done
 is "the quota is met" $full yes
 grep -q 'quota' "$top/out" || fail "said '$(cat "$top/out")', not quota"
+is "stats say so" "$(cat "$M/stats/quota/reached")" 1
+check "and why" grep -q '^full quota' "$M/stats/health"
+is "df says so" "$(df -k --output=avail "$M" | tail -n 1 | tr -d ' ')" 0
+was=$(stat -c %a $K/kept)
+refused "a full store: chmod" 'quota' chmod 600 $K/kept
+refused "a full store: truncating" 'quota' truncate -s 0 $K/kept
+refused "a full store: mkdir" 'quota' mkdir $K/dir
+refused "a full store: mv" 'quota' mv $K/kept $K/moved
+refused "a full store: a transaction" 'quota' "$CAIRN" put "$M" more v
+is "nothing has changed" "$(stat -c %a $K/kept) $(cat $K/kept)" "$was kept"
+# Its directory needs a record of its own now.
+check "removing the last of a directory" rm $K/implied/only
+check "which stays" test -d $K/implied
+check "removing a directory" rmdir $K/implied
 check "removing works" sh -c 'rm $K/q*'
+check "forgetting works" "$CAIRN" forget --keep 1 "$M"
+n=0
+echo again >"$top/again"
+until cp "$top/again" $K/again 2>/dev/null || [ $n -ge 300 ]; do
+	sleep 0.1
+	n=$((n + 1))
+done
+is "what was removed makes room" "$(cat $K/again)" again
+is "stats say so, too" "$(cat "$M/stats/quota/reached")" 0
+check "a full store no more" chmod 600 $K/kept
 stop
+D=$top/store
+
+# A log that cannot be written: for a while no file may be longer than a byte.
+# The daemon inherits that there is no signal for it.
+if command -v prlimit >/dev/null; then
+	trap '' XFSZ
+	start
+	trap - XFSZ
+	echo before >$K/before
+	check "a limit" prlimit --pid "$(holder)" --fsize=1:
+	# cp looks at what close says, which is where it fails; echo does not.
+	echo after >"$top/after"
+	refused "a log that breaks" 'error\|Read-only' cp "$top/after" $K/broken
+	refused "a broken log" 'Read-only' cp "$top/after" $K/broken
+	is "reads go on" "$(cat $K/before)" before
+	check "and it is told" grep -q '^readonly' "$M/stats/health"
+	check "no limit" prlimit --pid "$(holder)" --fsize=unlimited:
+	n=0
+	until cp "$top/after" $K/after 2>/dev/null || [ $n -ge 300 ]; do
+		sleep 0.1
+		n=$((n + 1))
+	done
+	is "writing works again" "$(cat $K/after)" after
+	is "and it is told, too" "$(cat "$M/stats/health")" ok
+	kill -9 "$(holder)"
+	"$CAIRN" umount "$M" >/dev/null 2>&1 || umount -l "$M"
+	start
+	is "what was closed is there" "$(cat $K/before $K/after)" "before
+after"
+	check "what was refused is not" test ! -e $K/broken
+	stop
+fi
 "$CAIRN" mount -f -q "$D" "$M" >"$top/fg" 2>&1 &
 fg=$!
 pids="$pids $fg"

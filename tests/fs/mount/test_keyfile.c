@@ -561,6 +561,7 @@ END_TEST
 START_TEST(over_the_limits_nothing_is_written)
 {
 	struct keyfile *kf = create("k");
+	struct cairn_slice value;
 
 	write_at(kf, 0, "x");
 	ck_assert_int_eq(
@@ -572,6 +573,11 @@ START_TEST(over_the_limits_nothing_is_written)
 	ck_assert_int_eq(keyfile_write(kf, 0, false, "y", 1, NULL),
 			 CAIRN_EDQUOT);
 	ck_assert_int_eq(keyfile_extend(kf, 100), CAIRN_EDQUOT);
+	ck_assert_int_eq(keyfile_truncate(kf, 0), CAIRN_EDQUOT);
+	value = S("v");
+	ck_assert_int_eq(keyfile_set_xattr(kf, S("user.a"), &value),
+			 CAIRN_EDQUOT);
+	ck_assert_int_eq(keyfile_may_grow(kf), CAIRN_EDQUOT);
 	expect(kf, "x");
 	done(kf);
 }

@@ -125,6 +125,16 @@ START_TEST(health_names_the_worst_trouble)
 	s.engine.stall_state = CAIRN_STALL_STOPPED;
 	strcpy(s.engine.stall_cause, "memtables");
 	ck_assert_str_eq(value_of("health"), "stopped memtables");
+	s.engine.disk_low = true;
+	s.engine.disk_free_bytes = 70;
+	s.engine.disk_reserve_bytes = 80;
+	ck_assert_str_eq(value_of("health"),
+			 "full disk, 70 bytes free, 80 held back");
+	s.engine.quota_reached = true;
+	s.engine.size_in_use_bytes = 95;
+	s.engine.quota_bytes = 100;
+	ck_assert_str_eq(value_of("health"),
+			 "full quota reached, 95 of 100 bytes in use");
 	s.engine.background_error = CAIRN_EIO;
 	strcpy(s.background_error, "000012.log: cannot sync");
 	ck_assert_str_eq(value_of("health"),
