@@ -923,7 +923,7 @@ static int save(struct cairn_db *db)
 	int flushed, err;
 
 	mutex_lock(&db->mu);
-	unfinished = open_is_unfinished(db);
+	unfinished = open_is_unfinished(db) && work_refuses_writes(db->work);
 	mutex_unlock(&db->mu);
 	/* Nothing was written since. */
 	if (unfinished)

@@ -339,48 +339,59 @@ int files_tell_seqnos(struct cairn_db *db)
 
 /* ---------------------------------------------------------------- removing */
 
-struct numbers {
-	uint64_t *v;
-	size_t n;
+/* What the database needs. */
+struct needed {
+	uint64_t *tables; /* of the current version, sorted */
+	size_t n_tables;
+	uint64_t log; /* this one and those after it */
+	uint64_t manifest;
+	uint64_t options; /* as log */
 };
 
-/* The tables of the current version, sorted. */
-static int live_tables(struct cairn_db *db, struct numbers *out)
+/* All but options. */
+static int needed_init(struct cairn_db *db, struct needed *out)
 {
-	const struct version *v = version_set_current(db->versions);
+	const struct version *v;
 	size_t n = 0;
 
+	*out = (struct needed){ 0 };
+	mutex_lock(&db->mu);
+	v = version_set_current(db->versions);
+	out->log = version_set_log_number(db->versions);
+	out->manifest = version_set_manifest_number(db->versions);
 	for (int i = 0; i < CAIRN_LEVELS; i++)
 		n += v->level[i].n;
-	out->v = calloc(n ? n : 1, sizeof(*out->v));
-	if (!out->v)
-		return error_nomem();
-	out->n = 0;
-	for (int i = 0; i < CAIRN_LEVELS; i++)
+	out->tables = calloc(n ? n : 1, sizeof(*out->tables));
+	for (int i = 0; out->tables && i < CAIRN_LEVELS; i++)
 		for (size_t k = 0; k < v->level[i].n; k++)
-			out->v[out->n++] = v->level[i].files[k]->number;
-	qsort(out->v, out->n, sizeof(*out->v), by_value);
+			out->tables[out->n_tables++] =
+				v->level[i].files[k]->number;
+	mutex_unlock(&db->mu);
+	if (!out->tables)
+		return error_nomem();
+	qsort(out->tables, out->n_tables, sizeof(*out->tables), by_value);
 	return CAIRN_OK;
 }
 
-static bool has_number(const struct numbers *l, uint64_t number)
+static bool has_table(const struct needed *o, uint64_t number)
 {
-	return bsearch(&number, l->v, l->n, sizeof(*l->v), by_value) != NULL;
+	return bsearch(&number, o->tables, o->n_tables, sizeof(*o->tables),
+		       by_value) != NULL;
 }
 
-static bool is_needed(struct cairn_db *db, enum file_kind kind, uint64_t number,
-		      const struct numbers *live, uint64_t options)
+static bool is_needed(const struct needed *o, enum file_kind kind,
+		      uint64_t number)
 {
 	switch (kind) {
 	case FILE_TABLE:
 	case FILE_TABLE_LDB:
-		return has_number(live, number);
+		return has_table(o, number);
 	case FILE_WAL:
-		return number >= version_set_log_number(db->versions);
+		return number >= o->log;
 	case FILE_MANIFEST:
-		return number == version_set_manifest_number(db->versions);
+		return number == o->manifest;
 	case FILE_OPTIONS:
-		return number >= options;
+		return number >= o->options;
 	case FILE_TEMP:
 		return false;
 	case FILE_UNKNOWN:
@@ -435,22 +446,45 @@ static bool has_table_name(const struct env_names *names, uint64_t number)
 void files_sweep(struct cairn_db *db, const struct env_names *names,
 		 bool new_options, bool upgraded)
 {
-	uint64_t options = new_options ? max_of_kind(names, FILE_OPTIONS)
-				       : second_options(names);
-	struct numbers live = { 0 };
+	struct needed needed;
 
 	/* Without memory the next open has another go. */
-	if (live_tables(db, &live))
+	if (needed_init(db, &needed))
 		return;
+	needed.options = new_options ? max_of_kind(names, FILE_OPTIONS)
+				     : second_options(names);
 	for (size_t i = 0; i < names->n; i++) {
 		const char *name = names->names[i];
 		uint64_t number;
 		enum file_kind kind = filename_parse(name, &number);
 
-		if (!is_needed(db, kind, number, &live, options) ||
+		if (!is_needed(&needed, kind, number) ||
 		    (kind == FILE_TABLE_LDB &&
 		     (upgraded || has_table_name(names, number))))
 			doom(db, kind, name, number);
 	}
-	free(live.v);
+	free(needed.tables);
+}
+
+int files_skip_used(struct cairn_db *db, struct env_names *names)
+{
+	struct needed needed;
+	uint64_t number;
+	size_t kept = 0;
+	int err = needed_init(db, &needed);
+
+	for (size_t i = 0; !err && i < names->n; i++) {
+		char *name = names->names[i];
+		enum file_kind kind = filename_parse(name, &number);
+
+		if ((kind == FILE_TABLE || kind == FILE_MANIFEST) &&
+		    is_needed(&needed, kind, number))
+			free(name);
+		else
+			names->names[kept++] = name;
+	}
+	if (!err)
+		names->n = kept;
+	free(needed.tables);
+	return err;
 }

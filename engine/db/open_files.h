@@ -69,4 +69,11 @@ MUST_CHECK int files_tell_seqnos(struct cairn_db *db);
 void files_sweep(struct cairn_db *db, const struct env_names *names,
 		 bool new_options, bool upgraded);
 
+/*
+ * Leave out of names the tables and the MANIFEST in use: for a sweep that comes
+ * after the database has begun to work, when what drops them has them deleted,
+ * after their readers.
+ */
+MUST_CHECK int files_skip_used(struct cairn_db *db, struct env_names *names);
+
 #endif

@@ -7,7 +7,8 @@
 #include "engine/db/event.h"
 
 struct open_later {
-	struct env_names names; /* of the directory, before any change */
+	/* Of the directory, before any change, but for the files in use. */
+	struct env_names names;
 };
 
 int open_later_new(struct cairn_db *db, struct env_names *names)
@@ -19,7 +20,7 @@ int open_later_new(struct cairn_db *db, struct env_names *names)
 	l->names = *names;
 	*names = (struct env_names){ 0 };
 	db->later = l;
-	return CAIRN_OK;
+	return files_skip_used(db, &l->names);
 }
 
 static void free_later(struct open_later *l)

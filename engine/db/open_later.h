@@ -12,7 +12,7 @@
 
 struct open_later;
 
-/* Takes the names in the directory. mu need not be held yet. */
+/* Takes the names in the directory. No locks; nothing runs yet. */
 MUST_CHECK int open_later_new(struct cairn_db *db, struct env_names *names);
 void open_later_free(struct cairn_db *db);
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "tests/support/db_test.h"
+#include "tests/support/gate_env.h"
 
 #define VALUE_LEN 1000
 
@@ -460,6 +461,77 @@ START_TEST(a_database_opened_on_a_full_disk_is_finished_by_itself)
 }
 END_TEST
 
+/* Until the thread that makes up for opening is at the file OPTIONS. Before it
+ * CURRENT is written twice, as after a failure. */
+static void await_finish(struct test_db *t, struct gate_env *g)
+{
+	for (int i = 0; i < 2; i++) {
+		bool passed = false;
+
+		gate_await(g, 1);
+		gate_pass(g);
+		while (!passed) {
+			env_sleep_us(t->mem, 500);
+			mutex_lock(&g->mu);
+			passed = !g->n_allowed;
+			mutex_unlock(&g->mu);
+		}
+	}
+	while (cairn_background_error(t->db, NULL, 0))
+		env_sleep_us(t->mem, 500);
+	gate_await(g, 1);
+}
+
+START_TEST(finishing_takes_no_tables_from_readers)
+{
+	const struct cairn_slice all = { NULL, 0 };
+	struct cairn_iter *it;
+	struct gate_env gate;
+	struct test_db t;
+	struct heard h;
+	int n = 0;
+
+	begin(&t, &h);
+	gate_init(&gate, t.env, ".dbtmp");
+	cairn_options_set_env(t.opts, &gate.base);
+	tdb_set(&t, "auto_compactions", "false");
+	tdb_set(&t, "max_open_files", "1");
+	tdb_open(&t);
+	for (int i = 0; i < 3; i++) {
+		for (int k = 0; k < 10; k++)
+			ck_assert_int_eq(put_large(&t, 3 * k + i), CAIRN_OK);
+		CK_OK(cairn_flush(t.db, true));
+	}
+	tdb_close(&t);
+	/* So that there is an OPTIONS to be written. */
+	tdb_set(&t, "write_buffer_size", "128K");
+	env_mem_set_capacity(t.mem, used(&t));
+	tdb_open(&t);
+	CK_CODE(tdb_try_put(&t, "a", "1"), CAIRN_ENOSPC);
+	CK_OK(cairn_iter_new(t.db, NULL, &it));
+	gate_set(&gate, false);
+	env_mem_set_capacity(t.mem, 0);
+	await_finish(&t, &gate);
+	/* Writes go on. The iterator has these tables to itself now. */
+	CK_OK(cairn_compact_range(t.db, all, all, NULL));
+	tdb_put(&t, "a", "1");
+	gate_set(&gate, true);
+	while (tdb_count_files(&t, ".log") > 1 ||
+	       tdb_count_files(&t, ".dbtmp") > 0)
+		env_sleep_us(t.mem, 1000);
+	ck_assert_uint_gt(tdb_count_files(&t, ".sst"), 3);
+	for (bool on = cairn_iter_first(it); on; on = cairn_iter_next(it))
+		n++;
+	CK_OK(cairn_iter_status(it));
+	ck_assert_int_eq(n, 30);
+	cairn_iter_free(it);
+	while (tdb_count_files(&t, ".sst") > 1)
+		env_sleep_us(t.mem, 1000);
+	tdb_fini(&t);
+	gate_fini(&gate);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- deleting */
 
 /* Two tables and then none that hold anything. */
@@ -541,6 +613,7 @@ int main(void)
 	tcase_add_test(tc, opening_needs_no_space);
 	tcase_add_test(tc,
 		       a_database_opened_on_a_full_disk_is_finished_by_itself);
+	tcase_add_test(tc, finishing_takes_no_tables_from_readers);
 	tcase_add_test(tc, files_are_deleted_at_a_rate);
 	tcase_add_test(tc,
 		       a_disk_that_is_nearly_full_gets_its_space_back_at_once);
