@@ -251,8 +251,10 @@ void cairn_metrics_get(struct cairn_db *db, struct cairn_metrics *out)
 	struct env_space disk;
 
 	memset(out, 0, sizeof(*out));
-	if (db->space)
+	if (db->space) {
 		space_look(db);
+		events_drain(db->events);
+	}
 	out->memtable_max = db->opts.max_write_buffers;
 	mutex_lock(&db->mu);
 	get_guarded(db, now, out);
