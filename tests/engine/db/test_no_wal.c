@@ -320,6 +320,7 @@ START_TEST(log_data_that_does_not_reach_the_log_is_a_failure)
 	struct test_db t;
 
 	tdb_init(&t, NULL);
+	tdb_set(&t, "auto_resume", "false");
 	tdb_open(&t);
 	CK_OK(cairn_batch_log_data(b, slice_str("blob")));
 	tdb_fail(&t, ENV_FAULT_APPEND, ".log", 1, false, CAIRN_EIO);
