@@ -444,6 +444,7 @@ dist_check_SCRIPTS += \
 	tests/fs/inspect_test.sh \
 	tests/fs/mount_test.sh \
 	tests/fs/plain_test.sh \
+	tests/fs/programs_test.sh \
 	tests/fs/watch_test.sh \
 	tests/fuzz/fuzz_test.sh \
 	tests/install/install_test.sh \
@@ -455,6 +456,7 @@ TESTS += \
 	tests/fs/inspect_test.sh \
 	tests/fs/mount_test.sh \
 	tests/fs/plain_test.sh \
+	tests/fs/programs_test.sh \
 	tests/fs/watch_test.sh \
 	tests/fuzz/fuzz_test.sh \
 	tests/install/install_test.sh \

@@ -89,7 +89,6 @@ void tree_live(struct tree *t, enum inode_kind kind, struct cairn_slice id,
 	       size_t dir_len, struct inode **i, struct keyfile **kf)
 {
 	struct inode_id want = { kind, 0, id, dir_len };
-
 	struct keyfile_stat st;
 
 	*i = inode_find(t->inodes, &want);
@@ -188,7 +187,8 @@ static int stat_of_dir(struct tree *t, const struct inode_where *w, int64_t rev,
 		return CAIRN_OK;
 	}
 	*out = tree_plain_dir(t);
-	if (w->id.len == 0 || w->id.len != w->dir_len)
+	out->unlinked = w->gone;
+	if (w->gone || w->id.len == 0 || w->id.len != w->dir_len)
 		return CAIRN_OK;
 	err = stat_of_key(t, w->id, rev, &st);
 	if (!err && st.type == MVCC_DIR)
