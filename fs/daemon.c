@@ -19,6 +19,7 @@
 
 #include "engine/base/error.h"
 #include "fs/cmd/cmd.h"
+#include "fs/mount/eventlog.h"
 #include "fs/mount/mount.h"
 
 /*
@@ -134,8 +135,10 @@ static int64_t newest_ns(const char *dir)
 	return newest;
 }
 
-static int open_store(const struct daemon_options *o, struct mvcc **m)
+static int open_store(const struct daemon_options *o, struct eventlog *events,
+		      struct mvcc **m)
 {
+	const struct cairn_listener listener = { events, eventlog_add };
 	struct cairn_options *engine = cairn_options_new();
 	struct mvcc_options mo = { 0 };
 	struct buf note = { 0 };
@@ -143,6 +146,7 @@ static int open_store(const struct daemon_options *o, struct mvcc **m)
 
 	if (!engine)
 		return error_nomem();
+	cairn_options_set_listener(engine, &listener);
 	err = mount_options_apply(&o->mount, engine, &mo.row_cache_bytes);
 	if (!err && o->create)
 		err = cairn_options_set(engine, "create_if_missing", "true");
@@ -267,16 +271,16 @@ static double seconds_since(const struct timespec *start)
 }
 
 static int serve(const struct daemon_options *o, struct report *r,
-		 struct mvcc *m, struct ending *end,
+		 const struct mount_store *s, struct ending *end,
 		 const struct timespec *start)
 {
 	struct mount *mt;
 	bool heard = true;
-	int err = mount_open(m, o->dir, o->mnt, &o->mount, on_gone, end, &mt);
+	int err = mount_open(s, o->mnt, &o->mount, on_gone, end, &mt);
 
 	if (err)
 		return tell_failure(r, o, err);
-	tell_success(r, o, m, seconds_since(start));
+	tell_success(r, o, s->m, seconds_since(start));
 	if (r->fd >= 0) {
 		/* Nobody there who could tell that it is mounted? */
 		heard = write(r->fd, "\n", 1) == 1;
@@ -293,23 +297,26 @@ static int serve(const struct daemon_options *o, struct report *r,
 static int be_daemon(const struct daemon_options *o, struct report *r)
 {
 	struct ending end = { -1, -1 };
+	struct mount_store s = { .dir = o->dir };
 	struct timespec start;
-	struct mvcc *m = NULL;
 	int status, err;
 
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	tame_malloc();
 	err = ending_init(&end);
 	if (!err)
-		err = open_store(o, &m);
+		err = eventlog_new(&s.events);
+	if (!err)
+		err = open_store(o, s.events, &s.m);
 	if (err) {
 		status = tell_failure(r, o, err);
 	} else {
-		status = serve(o, r, m, &end, &start);
-		err = mvcc_close(m);
+		status = serve(o, r, &s, &end, &start);
+		err = mvcc_close(s.m);
 		if (err && !status)
 			status = cmd_exit_of(err);
 	}
+	eventlog_free(s.events);
 	ending_fini(&end);
 	return status;
 }

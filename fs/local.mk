@@ -52,6 +52,10 @@ libcairnfs_la_SOURCES = \
 	fs/mount/ctl.h \
 	fs/mount/dir.c \
 	fs/mount/dir.h \
+	fs/mount/eventfile.c \
+	fs/mount/eventfile.h \
+	fs/mount/eventlog.c \
+	fs/mount/eventlog.h \
 	fs/mount/fuse.h \
 	fs/mount/inode.c \
 	fs/mount/inode.h \
@@ -84,6 +88,8 @@ libcairnfs_la_SOURCES = \
 	fs/mount/revdir.h \
 	fs/mount/rowref.c \
 	fs/mount/rowref.h \
+	fs/mount/stream.c \
+	fs/mount/stream.h \
 	fs/mount/talk.c \
 	fs/mount/tree.c \
 	fs/mount/tree.h \

@@ -105,6 +105,7 @@ unit_tests = \
 	tests/fs/cmd/test_cmd_keyset \
 	tests/fs/cmd/test_run \
 	tests/fs/cmd/test_txn_text \
+	tests/fs/mount/test_eventlog \
 	tests/fs/mount/test_inode \
 	tests/fs/mount/test_keyfile \
 	tests/fs/mount/test_lastfd \
@@ -317,6 +318,8 @@ tests_fs_cmd_test_run_CFLAGS = $(unit_cflags)
 tests_fs_cmd_test_run_LDADD = $(unit_ldadd)
 tests_fs_cmd_test_txn_text_CFLAGS = $(unit_cflags)
 tests_fs_cmd_test_txn_text_LDADD = $(unit_ldadd)
+tests_fs_mount_test_eventlog_CFLAGS = $(unit_cflags)
+tests_fs_mount_test_eventlog_LDADD = $(unit_ldadd)
 tests_fs_mount_test_inode_CFLAGS = $(unit_cflags)
 tests_fs_mount_test_inode_LDADD = $(unit_ldadd)
 tests_fs_mount_test_keyfile_CFLAGS = $(unit_cflags)

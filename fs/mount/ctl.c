@@ -24,6 +24,7 @@ static const char readme_plain[] =
 	"levels/   the store's levels and tables: cat levels/summary\n"
 	"stats/    what the store is doing:       watch -n1 cat stats/summary\n"
 	"ctl/      commands, done on return:      echo >ctl/compact\n"
+	"events    what the store did, and does:  cat events\n"
 	"A plain store: the keys are those of its tables. It keeps no "
 	"revisions,\n"
 	"modes, owners and times; a directory without keys lasts until it is "
@@ -38,7 +39,8 @@ static const char readme[] =
 	"levels/   the store's levels and tables: cat levels/summary\n"
 	"stats/    what the store is doing:       watch -n1 cat stats/summary\n"
 	"ctl/      commands, done on return:      echo >ctl/compact\n"
-	"watch     a line for every change:       cat watch\n";
+	"watch     a line for every change:       cat watch\n"
+	"events    what the store did, and does:  cat events\n";
 
 struct ctl {
 	struct mvcc *m;
@@ -242,6 +244,8 @@ enum ctl_type ctl_type_of(struct ctl *c, struct cairn_slice path)
 		return path.len ? CTL_NONE : CTL_README;
 	if (is(part, "watch") && !mvcc_is_plain(c->m))
 		return path.len ? CTL_NONE : CTL_WATCH;
+	if (is(part, "events"))
+		return path.len ? CTL_NONE : CTL_EVENTS;
 	if (is(part, "stats"))
 		return type_of_stat(path);
 	if (is(part, "levels"))
@@ -333,7 +337,8 @@ int ctl_list(struct ctl *c, struct cairn_slice path, struct buf *out)
 		for (size_t i = 0; i < sizeof(top) / sizeof(top[0]) && !err;
 		     i++)
 			err = add(out, top[i]);
-		/* Not watch: who reads all there is would never end. */
+		/* Not watch and events: who reads all there is would never
+		 * end. */
 		return err;
 	}
 	if (is(part, "stats"))

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The files that are no keys: README, stats/, levels/, ctl/, watch. Told apart
- * by their path from the root of the mount ("stats/cache/hits_total"; "" is the
- * root). Knows nothing of FUSE. Functions return 0 or an errno.
+ * The files that are no keys: README, stats/, levels/, ctl/, watch, events.
+ * Told apart by their path from the root of the mount
+ * ("stats/cache/hits_total"; "" is the root). Knows nothing of FUSE. Functions
+ * return 0 or an errno.
  */
 #ifndef CAIRN_FS_CTL_H
 #define CAIRN_FS_CTL_H
@@ -19,6 +20,7 @@ enum ctl_type {
 	CTL_TRIGGER, /* a command per write */
 	CTL_RUN,     /* conversations: run.h */
 	CTL_WATCH,   /* changes as they happen: watchfile.h */
+	CTL_EVENTS,  /* what the engine does: eventlog.h */
 };
 
 struct keyfiles;

@@ -343,12 +343,12 @@ static int start(struct mount *mt, void (*ended)(void *ctx), void *ctx)
 	return err ? err : see_answer(mt);
 }
 
-static struct fs_options fs_options_of(struct mvcc *m,
+static struct fs_options fs_options_of(const struct mount_store *s,
 				       const struct mount_options *o)
 {
 	struct memory_split split = memory_split(mount_options_memory(o));
-	uint64_t value_max = mvcc_value_max(m), dirty = split.dirty;
-	bool plain = mvcc_is_plain(m);
+	uint64_t value_max = mvcc_value_max(s->m), dirty = split.dirty;
+	bool plain = mvcc_is_plain(s->m);
 
 	if (value_max > o->max_value)
 		value_max = o->max_value;
@@ -365,20 +365,21 @@ static struct fs_options fs_options_of(struct mvcc *m,
 		.value_max = value_max,
 		.whole_values = plain,
 		.sync = o->sync_always,
+		.events = s->events,
 	};
 }
 
-int mount_open(struct mvcc *m, const char *dir, const char *mnt,
+int mount_open(const struct mount_store *s, const char *mnt,
 	       const struct mount_options *o, void (*ended)(void *ctx),
 	       void *ctx, struct mount **out)
 {
-	struct fs_options fo = fs_options_of(m, o);
+	struct fs_options fo = fs_options_of(s, o);
 	struct mount *mt = calloc(1, sizeof(*mt));
 	int err, e;
 
 	if (!mt)
 		return error_nomem();
-	err = fs_init(&mt->fs, m, dir, &fo);
+	err = fs_init(&mt->fs, s->m, s->dir, &fo);
 	if (err) {
 		free(mt);
 		return err;
@@ -413,7 +414,7 @@ static void stop_serving(struct mount *mt)
 	/* No new ones, then an end of those there are. */
 	jobs_refuse(mt->fs.jobs);
 	fs_cancel_all(&mt->fs);
-	watchfiles_stop(mt->fs.watches);
+	streams_stop(mt->fs.streams);
 	jobs_stop(mt->fs.jobs);
 	if (mt->fs.workers)
 		workers_stop(mt->fs.workers);

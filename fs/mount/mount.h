@@ -10,14 +10,22 @@
 #include "fs/mount/mount_options.h"
 #include "mvcc/mvcc.h"
 
+struct eventlog;
 struct mount;
 
+/* What is mounted; all borrowed. */
+struct mount_store {
+	struct mvcc *m;
+	const char *dir;         /* absolute */
+	struct eventlog *events; /* of its engine */
+};
+
 /*
- * Mount m, the store in dir, at mnt (both absolute, and borrowed). ended is
+ * Mount a store at mnt (absolute, and borrowed). ended is
  * called on another thread when the mount was taken away from outside. When
  * this returns CAIRN_OK the mount answers. On failure nothing is left mounted.
  */
-MUST_CHECK int mount_open(struct mvcc *m, const char *dir, const char *mnt,
+MUST_CHECK int mount_open(const struct mount_store *s, const char *mnt,
 			  const struct mount_options *o,
 			  void (*ended)(void *ctx), void *ctx,
 			  struct mount **out);

@@ -51,6 +51,17 @@ static void count(_Atomic uint64_t *n)
 	atomic_fetch_add_explicit(n, 1, memory_order_relaxed);
 }
 
+static void tell_slow(const struct op *op, uint64_t us)
+{
+	struct timespec now = wall_now();
+
+	if (op->fs->o.events && !op->untold)
+		eventlog_slow(op->fs->o.events, stats_op_name(op->kind),
+			      (uint64_t)now.tv_sec * 1000000 +
+				      (uint64_t)now.tv_nsec / 1000,
+			      us);
+}
+
 void op_end(const struct op *op, int err)
 {
 	struct stats_fs_counters *c = &op->fs->counters;
@@ -60,8 +71,10 @@ void op_end(const struct op *op, int err)
 	/* That there is no such name or attribute is an answer. */
 	if (err && err != ENOENT && err != ENODATA)
 		count(&c->errors);
-	if (ns / 1000 > op->fs->o.slow_us)
+	if (ns / 1000 > op->fs->o.slow_us) {
 		count(&c->slow);
+		tell_slow(op, ns / 1000);
+	}
 	hist_add(&c->op_ns[op->kind], ns);
 }
 
@@ -182,6 +195,9 @@ static int stat_virtual(struct fs *fs, struct inode *i, const struct handle *h,
 		break;
 	case CTL_WATCH:
 		st->st_mode |= 0644;
+		break;
+	case CTL_EVENTS:
+		st->st_mode |= 0444;
 		break;
 	case CTL_NONE:
 		err = ENOENT;
@@ -869,7 +885,7 @@ static int init_parts(struct fs *fs)
 	if (!err &&
 	    ctl_new(fs->m, fs->ks, fs->pins, fs->dir, &fs->counters, &fs->ctl))
 		err = error_nomem();
-	if (!err && watchfiles_new(fs, &fs->watches))
+	if (!err && streams_new(fs, &fs->streams))
 		err = error_nomem();
 	if (!err && jobs_new(&fs->jobs))
 		err = error_nomem();
@@ -930,7 +946,7 @@ void fs_fini(struct fs *fs)
 	fs_close_all(fs);
 	if (fs->ks)
 		keyfiles_give_up(fs->ks);
-	watchfiles_free(fs->watches);
+	streams_free(fs->streams);
 	jobs_free(fs->jobs);
 	ctl_free(fs->ctl);
 	pins_free(fs->pins);

@@ -8,11 +8,12 @@
 
 #include "engine/base/list.h"
 #include "fs/mount/ctl.h"
+#include "fs/mount/eventlog.h"
 #include "fs/mount/fuse.h"
 #include "fs/mount/jobs.h"
 #include "fs/mount/notify.h"
+#include "fs/mount/stream.h"
 #include "fs/mount/tree.h"
-#include "fs/mount/watchfile.h"
 #include "fs/mount/workers.h"
 
 struct fs;
@@ -28,9 +29,10 @@ struct fs_options {
 	uint64_t slow_us; /* requests slower than this are counted */
 	uint64_t commit_us;
 	uint64_t value_max;
-	size_t dirty_max;  /* bytes of open files in memory */
-	bool sync;         /* commits wait for the disk */
-	bool whole_values; /* see keyfile.h */
+	size_t dirty_max;        /* bytes of open files in memory */
+	bool sync;               /* commits wait for the disk */
+	bool whole_values;       /* see keyfile.h */
+	struct eventlog *events; /* of the store; borrowed; NULL: none */
 };
 
 /*
@@ -56,7 +58,7 @@ struct fs {
 	struct tree tree;
 	struct ctl *ctl;
 	struct pins *pins;
-	struct watchfiles *watches;
+	struct streams *streams;
 	struct jobs *jobs;
 	struct notify *notify;   /* from the mount on */
 	struct workers *workers; /* as well */

@@ -7,9 +7,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fs/mount/eventfile.h"
 #include "fs/mount/lastfd.h"
 #include "fs/mount/ops_impl.h"
 #include "fs/mount/revdir.h"
+#include "fs/mount/watchfile.h"
 #include "fs/text/errmap.h"
 
 /* The longest command for a trigger. */
@@ -31,8 +33,8 @@ static void handle_free(struct fs *fs, struct handle *h)
 	cairn_table_list_free(&h->keep);
 	if (h->talk)
 		talk_close(h->talk);
-	if (h->watch)
-		watchfile_close(h->watch);
+	if (h->stream)
+		stream_close(h->stream);
 	inode_drop_file(fs->inodes, h->i);
 	inode_unref(fs->inodes, h->i);
 	free(h);
@@ -209,17 +211,26 @@ static int open_table(struct fs *fs, struct inode *i, struct fuse_file_info *fi,
 	return ctl_table_open(fs->ctl, i->id, &h->fd, &h->keep);
 }
 
-static int open_watch(struct fs *fs, struct inode *i, struct fuse_file_info *fi,
-		      struct handle **out)
+static int open_stream(struct fs *fs, struct inode *i, bool events,
+		       struct fuse_file_info *fi, struct handle **out)
 {
-	struct handle *h = handle_new(fs, i, HANDLE_WATCH);
+	struct stream_source *src;
+	struct handle *h;
+	int err;
 
+	if (events && wants_write(fi))
+		return EROFS;
+	if (events && !fs->o.events)
+		return ENOENT;
+	h = handle_new(fs, i, HANDLE_STREAM);
 	if (!h)
 		return ENOMEM;
 	*out = h;
 	fi->direct_io = 1;
 	fi->noflush = 1;
-	return watchfile_open(fs->watches, &h->watch);
+	err = events ? eventfile_new(fs->o.events, &src)
+		     : watchfile_new(fs, &src);
+	return err ? err : stream_open(fs->streams, src, &h->stream);
 }
 
 /* The mount may end, and cancel what is open, at the same time. */
@@ -249,7 +260,8 @@ static int open_virtual(struct fs *fs, struct inode *i,
 	case CTL_TABLE:
 		return open_table(fs, i, fi, out);
 	case CTL_WATCH:
-		return open_watch(fs, i, fi, out);
+	case CTL_EVENTS:
+		return open_stream(fs, i, type == CTL_EVENTS, fi, out);
 	case CTL_DIR:
 		return EISDIR;
 	case CTL_TRIGGER:
@@ -519,7 +531,7 @@ static int read_into(const struct op *op, struct handle *h, uint8_t *dst,
 	case HANDLE_RUN:
 		return h->talk ? talk_read(h->talk, op->req, dst, size, got)
 			       : 0;
-	case HANDLE_WATCH:
+	case HANDLE_STREAM:
 		break; /* answered by itself */
 	case HANDLE_TEXT:
 	case HANDLE_TRIGGER:
@@ -546,9 +558,9 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	int err;
 
 	(void)ino;
-	if (h->kind == HANDLE_WATCH) {
-		watchfile_read(h->watch, &op, size, off,
-			       fi->flags & O_NONBLOCK);
+	if (h->kind == HANDLE_STREAM) {
+		op.untold = true;
+		stream_read(h->stream, &op, size, off, fi->flags & O_NONBLOCK);
 		return;
 	}
 	dst = fs_scratch_get(op.fs, size, &b);
@@ -574,8 +586,9 @@ void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 	unsigned events = POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM;
 
 	(void)ino;
-	if (h->kind == HANDLE_WATCH)
-		events = watchfile_poll(h->watch, ph);
+	op.untold = h->kind == HANDLE_STREAM;
+	if (h->kind == HANDLE_STREAM)
+		events = stream_poll(h->stream, ph);
 	else if (ph)
 		fuse_pollhandle_destroy(ph);
 	fuse_reply_poll(req, events);
@@ -670,8 +683,8 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 		err = write_command(&op, h, data, size);
 	else if (h->kind == HANDLE_RUN && h->talk)
 		err = talk_write(h->talk, data, size);
-	else if (h->kind == HANDLE_WATCH)
-		err = watchfile_write(h->watch, data, size, off);
+	else if (h->kind == HANDLE_STREAM)
+		err = stream_write(h->stream, data, size, off);
 	if (err) {
 		op_reply_err(&op, err);
 		return;

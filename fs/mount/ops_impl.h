@@ -13,6 +13,7 @@ struct op {
 	fuse_req_t req;
 	enum stats_op kind;
 	uint64_t start_ns;
+	bool untold; /* being slow is no event: reading those would never end */
 };
 
 struct op op_begin(fuse_req_t req, enum stats_op kind);
@@ -52,7 +53,7 @@ enum handle_kind {
 	HANDLE_TABLE, /* a table file */
 	HANDLE_TRIGGER,
 	HANDLE_RUN,
-	HANDLE_WATCH,
+	HANDLE_STREAM, /* watch, events */
 };
 
 /* A conversation of ctl/run; outlives its handle while a command answers. */
@@ -81,7 +82,7 @@ struct handle {
 	int fd;
 	struct cairn_table_list keep;
 	struct talk *talk;
-	struct watchfile *watch;
+	struct stream *stream;
 };
 
 static inline struct handle *handle_of(const struct fuse_file_info *fi)

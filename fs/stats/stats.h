@@ -29,6 +29,9 @@ enum stats_op {
 	STATS_OPS
 };
 
+/* As in stats/latency: "lookup". */
+const char *stats_op_name(enum stats_op op);
+
 /* Counted by the daemon; all relaxed. Zeroed when there is no mount. */
 struct stats_fs_counters {
 	_Atomic uint64_t requests;

@@ -462,7 +462,7 @@ static int latency_row(const char *name, const struct cairn_latency *l,
 		l->p99_us, l->p999_us, l->max_us);
 }
 
-static int latency(const struct stats *s, struct buf *out)
+const char *stats_op_name(enum stats_op op)
 {
 	static const char *const names[STATS_OPS] = {
 		[STATS_LOOKUP] = "lookup",   [STATS_GETATTR] = "getattr",
@@ -473,6 +473,12 @@ static int latency(const struct stats *s, struct buf *out)
 		[STATS_RENAME] = "rename",   [STATS_READDIR] = "readdir",
 		[STATS_OTHER] = "other",
 	};
+
+	return names[op];
+}
+
+static int latency(const struct stats *s, struct buf *out)
+{
 	int err = buf_printf(out, "%-8s %9s %7s %7s %8s %8s %8s\n", "op",
 			     "count", "mean", "p50", "p99", "p999", "max");
 
@@ -483,7 +489,8 @@ static int latency(const struct stats *s, struct buf *out)
 	if (!err)
 		err = latency_row("sync", &s->engine.sync, out);
 	for (size_t i = 0; i < STATS_OPS && !err; i++)
-		err = latency_row(names[i], &s->op[i], out);
+		err = latency_row(stats_op_name((enum stats_op)i), &s->op[i],
+				  out);
 	return err;
 }
 

@@ -101,7 +101,7 @@ mkdir "$top/m2"
 exits "a second mount elsewhere" 4 "$CAIRN" mount "$D" "$top/m2"
 is "what the root shows" "$(ls "$M" | tr '\n' ' ')" \
 	"README ctl history keys levels revs stats "
-is "README lines" "$(wc -l <"$M/README")" 7
+is "README lines" "$(wc -l <"$M/README")" 8
 is "an empty store is at revision 1" "$(rev)" 1
 
 # --------------------------------------------------------- one file's life

@@ -321,6 +321,56 @@ refused "unpin again" 'No such file' sh -c '/bin/echo first >$M/ctl/unpin'
 refused "it is gone" 'No such file' cat $M/revs/first/pin
 is "the other is there" "$(cat $M/revs/release/pin)" 2
 
+# ----------------------------------------------------- what the store does
+E=$M/events
+is "events are not listed" "$(ls "$M" | grep -c events)" 0
+is "and are no place to write to" "$(stat -c '%a %F' "$E")" \
+	"444 regular empty file"
+refused "writing to events" 'Read-only' sh -c "echo >$E"
+refused "removing events" 'not permitted' rm -f "$E"
+cat "$E" >"$top/e1" &
+e1=$!
+pids="$pids $e1"
+check "flush" sh -c 'echo 1 >$K/event; echo >$M/ctl/flush'
+n=0
+until grep -q '"flush_end"' "$top/e1" || [ $n -ge 300 ]; do
+	sleep 0.1
+	n=$((n + 1))
+done
+is "all from the beginning, in order" "$(sed 's/.*"seq":\([0-9]*\).*/\1/' \
+	"$top/e1" | head -4 | tr '\n' ' ')" "1 2 3 4 "
+checks=$((checks + 2))
+grep -q '^{"ts":"[-0-9]*T[0-9:.]*Z","seq":[0-9]*,"event":"open","seconds":' \
+	"$top/e1" || fail "no line of the opening: $(head -3 "$top/e1")"
+grep -q ',"event":"flush_end","job":[0-9]*,"status":"ok","files_out":1,' \
+	"$top/e1" || fail "no line of a flush: $(tail -3 "$top/e1")"
+check "who comes later has the same" sh -c \
+	'n=$(wc -l <$2); timeout 5 head -n $n $1 | cmp - $2' sh "$E" "$top/e1"
+if command -v python3 >/dev/null; then
+	check "they are JSON, and can be waited for" python3 - "$M" <<'PY'
+import json, os, select, sys
+fd = os.open(sys.argv[1] + "/events", os.O_RDONLY | os.O_NONBLOCK)
+p = select.poll(); p.register(fd, select.POLLIN)
+def lines():
+    got = b""
+    try:
+        while True:
+            got += os.read(fd, 100000)
+    except BlockingIOError:
+        return [json.loads(l) for l in got.splitlines()]
+old = lines()
+assert [e["seq"] for e in old] == list(range(1, len(old) + 1)), old
+assert p.poll(0) == []
+with open(sys.argv[1] + "/ctl/flush", "w") as f: f.write("\n")
+with open(sys.argv[1] + "/keys/event", "w") as f: f.write("2")
+with open(sys.argv[1] + "/ctl/flush", "w") as f: f.write("\n")
+assert p.poll(30000)
+assert lines()[0]["seq"] == len(old) + 1
+PY
+fi
+kill $e1
+wait $e1 2>/dev/null
+
 # ---------------------------------------------------------------- the end
 cat $W >/dev/null 2>&1 &
 c1=$!
