@@ -443,6 +443,7 @@ EXTRA_DIST += tests/compat/mount_ldb_test.sh tests/compat/plain_ldb_test.sh
 dist_check_SCRIPTS += \
 	tests/fs/cli_test.sh \
 	tests/fs/full_test.sh \
+	tests/fs/flat_test.sh \
 	tests/fs/import_test.sh \
 	tests/fs/inspect_test.sh \
 	tests/fs/mount_test.sh \
@@ -455,6 +456,7 @@ dist_check_SCRIPTS += \
 TESTS += \
 	tests/fs/cli_test.sh \
 	tests/fs/full_test.sh \
+	tests/fs/flat_test.sh \
 	tests/fs/import_test.sh \
 	tests/fs/inspect_test.sh \
 	tests/fs/mount_test.sh \

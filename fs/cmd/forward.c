@@ -12,28 +12,43 @@
 
 #include "engine/base/error.h"
 #include "fs/text/keytext.h"
+#include "fs/text/name.h"
 
 #define PIECE (64 * 1024)
 
 /* As <linux/magic.h> of newer kernels names it. */
 #define FUSE_SUPER_MAGIC 0x65735546
 
-/* A path below a mount, malloc'ed; NULL without memory. */
-static char *path_below(const char *mount, const char *name)
+static char *path_below(const char *mount, const char *in, const char *name)
 {
 	struct buf path = { 0 };
 
-	if (buf_printf(&path, "%s/%s%c", mount, name, 0)) {
+	if (buf_printf(&path, "%s/%s%s%c", mount, in, name, 0)) {
 		buf_fini(&path);
 		return NULL;
 	}
 	return (char *)path.data;
 }
 
+/*
+ * The path of what is no key in a mount, malloc'ed; NULL without memory. Where
+ * the mount is flat, keys can have any name but that of the directory it is in.
+ */
+static char *control_path(const char *mount, const char *name)
+{
+	static const char flat[] = NAME_CONTROL "/";
+	char *path = path_below(mount, flat, name);
+
+	if (!path || !access(path, F_OK))
+		return path;
+	free(path);
+	return path_below(mount, "", name);
+}
+
 /* The line that a one-value file of a mount holds, malloc'ed, or NULL. */
 static char *read_line(const char *mount, const char *name)
 {
-	char *path = path_below(mount, name), *line = NULL;
+	char *path = control_path(mount, name), *line = NULL;
 	FILE *f = path ? fopen(path, "re") : NULL;
 	size_t cap = 0;
 
@@ -62,7 +77,7 @@ static bool is_mount(const char *path, bool *read_only)
 	if (statfs(path, &fs) || fs.f_type != FUSE_SUPER_MAGIC ||
 	    statvfs(path, &vfs))
 		return false;
-	p = path_below(path, "ctl/run");
+	p = control_path(path, "ctl/run");
 	/* One device for both, or ctl/run is an ordinary file below a
 	 * directory that just looks like a mount. */
 	yes = p && !stat(path, &top) && !stat(p, &run) &&
@@ -391,7 +406,7 @@ static int converse(struct cmd *c, int fd, int *status)
 
 int forward_command(struct cmd *c, const char *mount)
 {
-	char *path = path_below(mount, "ctl/run");
+	char *path = control_path(mount, "ctl/run");
 	int status = EXIT_SYSTEM, fd = -1, err;
 
 	if (path) {

@@ -18,36 +18,45 @@
 /* How old numbers may be when only sizes are asked for. */
 #define FRESH_US 1000000u
 
+/* README, a line for each that is there. */
+static const struct readme_line {
+	const char *text;
+	bool past; /* in revision stores only */
+	enum { ANYHOW, NOT_FLAT, FLAT } how;
+} readme[] = {
+	{ "keys/     every key as a file:           "
+	  "echo 1 >keys/a/b; cat keys/a/b\n",
+	  false, NOT_FLAT },
+	{ "..        every key as a file:           "
+	  "echo 1 >../a/b; cat ../a/b\n",
+	  false, FLAT },
+	{ "revs/     the keys as of any revision:   "
+	  "diff -r revs/100 revs/latest/\n",
+	  true, ANYHOW },
+	{ "history/  all versions of one key:       "
+	  "cat 'history/a/b%@/latest'\n",
+	  true, ANYHOW },
+	{ "levels/   the store's levels and tables: cat levels/summary\n",
+	  false, ANYHOW },
+	{ "stats/    what the store is doing:       "
+	  "watch -n1 cat stats/summary\n",
+	  false, ANYHOW },
+	{ "ctl/      commands, done on return:      echo >ctl/compact\n", false,
+	  ANYHOW },
+	{ "watch     a line for every change:       cat watch\n", true,
+	  ANYHOW },
+	{ "events    what the store did, and does:  cat events\n", false,
+	  ANYHOW },
+};
+
 static const char readme_plain[] =
-	"keys/     every key as a file:           echo 1 >keys/a/b; cat "
-	"keys/a/b\n"
-	"levels/   the store's levels and tables: cat levels/summary\n"
-	"stats/    what the store is doing:       watch -n1 cat stats/summary\n"
-	"ctl/      commands, done on return:      echo >ctl/compact\n"
-	"events    what the store did, and does:  cat events\n"
 	"A plain store: the keys are those of its tables. It keeps no "
 	"revisions,\n"
 	"modes, owners and times; a directory without keys lasts until it is "
 	"unmounted.\n";
 
-static const char readme[] =
-	"keys/     every key as a file:           echo 1 >keys/a/b; cat "
-	"keys/a/b\n"
-	"revs/     the keys as of any revision:   diff -r revs/100 "
-	"revs/latest/\n"
-	"history/  all versions of one key:       cat 'history/a/b%@/latest'\n"
-	"levels/   the store's levels and tables: cat levels/summary\n"
-	"stats/    what the store is doing:       watch -n1 cat stats/summary\n"
-	"ctl/      commands, done on return:      echo >ctl/compact\n"
-	"watch     a line for every change:       cat watch\n"
-	"events    what the store did, and does:  cat events\n";
-
 struct ctl {
-	struct mvcc *m;
-	struct keyfiles *ks;
-	struct pins *pins;
-	const char *dir;
-	const struct stats_fs_counters *counters;
+	struct ctl_options o;
 	volatile bool cancel;
 
 	struct mutex mu;
@@ -56,19 +65,13 @@ struct ctl {
 	uint64_t recent_us; /* monotonic; 0: none */
 };
 
-int ctl_new(struct mvcc *m, struct keyfiles *ks, struct pins *pins,
-	    const char *dir, const struct stats_fs_counters *counters,
-	    struct ctl **out)
+int ctl_new(const struct ctl_options *o, struct ctl **out)
 {
 	struct ctl *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		return ENOMEM;
-	c->m = m;
-	c->ks = ks;
-	c->pins = pins;
-	c->dir = dir;
-	c->counters = counters;
+	c->o = *o;
 	mutex_init(&c->mu);
 	*out = c;
 	return 0;
@@ -172,7 +175,7 @@ static bool has_table(struct ctl *c, int level, uint64_t number)
 	struct cairn_table_list l = { 0 };
 	bool found;
 
-	if (cairn_tables(mvcc_db(c->m), level, &l))
+	if (cairn_tables(mvcc_db(c->o.m), level, &l))
 		return false;
 	found = find_table(&l, number);
 	cairn_table_list_free(&l);
@@ -219,7 +222,7 @@ static const char *const triggers[] = { "flush",  "compact", "sync",
 
 static size_t n_triggers(const struct ctl *c)
 {
-	return mvcc_is_plain(c->m) ? N_TRIGGERS_PLAIN : N_TRIGGERS;
+	return mvcc_is_plain(c->o.m) ? N_TRIGGERS_PLAIN : N_TRIGGERS;
 }
 
 static enum ctl_type type_of_trigger(const struct ctl *c,
@@ -242,7 +245,7 @@ enum ctl_type ctl_type_of(struct ctl *c, struct cairn_slice path)
 	part = first_part(&path);
 	if (is(part, "README"))
 		return path.len ? CTL_NONE : CTL_README;
-	if (is(part, "watch") && !mvcc_is_plain(c->m))
+	if (is(part, "watch") && !mvcc_is_plain(c->o.m))
 		return path.len ? CTL_NONE : CTL_WATCH;
 	if (is(part, "events"))
 		return path.len ? CTL_NONE : CTL_EVENTS;
@@ -305,7 +308,7 @@ static int list_level(struct ctl *c, int level, struct buf *out)
 	for (size_t i = 0; (n = stats_level_name(i)) && !err; i++)
 		err = add(out, n);
 	if (!err)
-		err = errmap_errno(cairn_tables(mvcc_db(c->m), level, &l));
+		err = errmap_errno(cairn_tables(mvcc_db(c->o.m), level, &l));
 	for (size_t i = 0; i < l.n && !err; i++) {
 		snprintf(name, sizeof(name), "%06llu.sst",
 			 (unsigned long long)l.tables[i].number);
@@ -363,7 +366,7 @@ static int render_level(struct ctl *c, const struct stats *s,
 	if (is(part, "summary"))
 		return stats_levels(s, out);
 	if (is(path, "tables"))
-		return stats_tables(c->m, level, out);
+		return stats_tables(c->o.m, level, out);
 	if (level < 0 || path.len >= sizeof(name))
 		return CAIRN_NOT_FOUND;
 	memcpy(name, path.data, path.len);
@@ -411,9 +414,27 @@ static int look_recently(struct ctl *c)
 	if (c->recent_us)
 		stats_fini(&c->recent);
 	c->recent_us = 0;
-	err = stats_collect(c->m, c->dir, c->counters, &c->recent);
+	err = stats_collect(c->o.m, c->o.dir, c->o.counters, &c->recent);
 	if (!err)
 		c->recent_us = now;
+	return err;
+}
+
+static int render_readme(const struct ctl *c, struct buf *out)
+{
+	bool plain = mvcc_is_plain(c->o.m);
+	int err = CAIRN_OK;
+
+	for (size_t i = 0; i < sizeof(readme) / sizeof(readme[0]) && !err;
+	     i++) {
+		const struct readme_line *l = &readme[i];
+
+		if ((!plain || !l->past) &&
+		    l->how != (c->o.flat ? NOT_FLAT : FLAT))
+			err = buf_append(out, l->text, strlen(l->text));
+	}
+	if (!err && plain)
+		err = buf_append(out, readme_plain, strlen(readme_plain));
 	return err;
 }
 
@@ -423,11 +444,8 @@ int ctl_render(struct ctl *c, struct cairn_slice path, bool fresh,
 	struct stats s;
 	int err;
 
-	if (is(path, "README")) {
-		const char *text = mvcc_is_plain(c->m) ? readme_plain : readme;
-
-		return errmap_errno(buf_append(out, text, strlen(text)));
-	}
+	if (is(path, "README"))
+		return errmap_errno(render_readme(c, out));
 	if (!fresh) {
 		mutex_lock(&c->mu);
 		err = look_recently(c);
@@ -436,7 +454,7 @@ int ctl_render(struct ctl *c, struct cairn_slice path, bool fresh,
 		mutex_unlock(&c->mu);
 		return errmap_errno(err);
 	}
-	err = stats_collect(c->m, c->dir, c->counters, &s);
+	err = stats_collect(c->o.m, c->o.dir, c->o.counters, &s);
 	if (err)
 		return errmap_errno(err);
 	err = render(c, &s, path, out);
@@ -448,7 +466,7 @@ int ctl_error_text(struct ctl *c, struct buf *out)
 {
 	char text[1024] = "";
 
-	if (cairn_background_error(mvcc_db(c->m), text, sizeof(text)) ==
+	if (cairn_background_error(mvcc_db(c->o.m), text, sizeof(text)) ==
 		    CAIRN_OK ||
 	    !*text)
 		return errmap_errno(buf_append(out, "none", 4));
@@ -471,7 +489,7 @@ static int get_table(struct ctl *c, struct cairn_slice path,
 	level = level_of(part);
 	if (level < 0 || !table_number(path, &number))
 		return ENOENT;
-	err = errmap_errno(cairn_tables(mvcc_db(c->m), level, l));
+	err = errmap_errno(cairn_tables(mvcc_db(c->o.m), level, l));
 	if (err)
 		return err;
 	*out = find_table(l, number);
@@ -561,7 +579,7 @@ static int forget(struct ctl *c, struct cairn_slice text)
 	words[text.len] = '\0';
 	if (!parse_forget(words, &by))
 		return EINVAL;
-	err = forget_by(c->m, &by);
+	err = forget_by(c->o.m, &by);
 	/* That there is nothing older is as good. */
 	return err == CAIRN_NOT_FOUND ? 0 : errmap_errno(err);
 }
@@ -570,14 +588,14 @@ static int forget(struct ctl *c, struct cairn_slice text)
 static int plain_command(struct ctl *c, struct cairn_slice name,
 			 struct cairn_slice text)
 {
-	struct cairn_db *db = mvcc_db(c->m);
+	struct cairn_db *db = mvcc_db(c->o.m);
 	int err;
 
 	if (!is_blank(text))
 		return EINVAL;
 	/* What is open and written is not yet theirs: an open file's bytes are
 	 * committed when it is closed, or by sync. */
-	err = is(name, "sync") ? keyfiles_commit_all(c->ks, true) : CAIRN_OK;
+	err = is(name, "sync") ? keyfiles_commit_all(c->o.ks, true) : CAIRN_OK;
 	if (!err && is(name, "flush"))
 		err = cairn_flush(db, true);
 	else if (!err && is(name, "compact"))
@@ -594,8 +612,8 @@ int ctl_command(struct ctl *c, struct cairn_slice path, struct cairn_slice text)
 	if (is(path, "forget"))
 		return forget(c, text);
 	if (is(path, "pin"))
-		return pins_add(c->pins, text);
+		return pins_add(c->o.pins, text);
 	if (is(path, "unpin"))
-		return pins_remove(c->pins, text);
+		return pins_remove(c->o.pins, text);
 	return plain_command(c, path, text);
 }

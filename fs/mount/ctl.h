@@ -28,9 +28,15 @@ struct pins;
 struct ctl;
 
 /* All are borrowed. */
-int ctl_new(struct mvcc *m, struct keyfiles *ks, struct pins *pins,
-	    const char *dir, const struct stats_fs_counters *counters,
-	    struct ctl **out);
+struct ctl_options {
+	struct mvcc *m;
+	struct keyfiles *ks;
+	struct pins *pins;
+	const char *dir;
+	const struct stats_fs_counters *counters;
+	bool flat; /* the keys are not in keys/ */
+};
+int ctl_new(const struct ctl_options *o, struct ctl **out);
 void ctl_free(struct ctl *c);
 /* Long commands end soon with CAIRN_EABORTED, and new ones at once. */
 void ctl_cancel(struct ctl *c);

@@ -392,10 +392,12 @@ static int make_out(struct dir *d, struct cairn_slice comp,
 
 	d->n_out = 0;
 	d->at_out = 0;
-	if (cut && !name_is_cut_at(comp, cut))
+	if (cut &&
+	    !name_is_cut_at(comp, tree_flat_top(d->t, d->where.dir_len), cut))
 		return CAIRN_OK;
 	cuts_pass(&d->cuts, comp);
 	take = name_encode(slice_of(comp.data + cut, comp.len - cut),
+			   tree_flat_top(d->t, d->where.id.len),
 			   &d->out[0].name);
 	if (take < comp.len - cut)
 		return out_cut(d, comp, cut + take, history);

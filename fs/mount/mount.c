@@ -328,7 +328,8 @@ static int start(struct mount *mt, void (*ended)(void *ctx), void *ctx)
 
 	if (err)
 		return err;
-	err = notify_start(mt->fs.se, mt->fs.m, mt->fs.inodes, &mt->fs.notify);
+	err = notify_start(mt->fs.se, mt->fs.m, mt->fs.inodes,
+			   mt->o.flat ? mt->fs.root : NULL, &mt->fs.notify);
 	if (err)
 		return err;
 	mvcc_set_listener(mt->fs.m, &l);
@@ -365,6 +366,7 @@ static struct fs_options fs_options_of(const struct mount_store *s,
 		.value_max = value_max,
 		.whole_values = plain,
 		.sync = o->sync_always,
+		.flat = o->flat,
 		.events = s->events,
 	};
 }

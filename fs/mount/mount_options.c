@@ -54,6 +54,7 @@ static const struct spec {
 	{ "max_value", SIZE, AT(max_value), 1, VALUE_DEFAULT },
 	{ "nonempty", FLAG, AT(nonempty), 0, 0 },
 	{ "debug", FLAG, AT(debug), 0, 0 },
+	{ "flat", FLAG, AT(flat), 0, 0 },
 	{ "noexec", FLAG, AT(noexec), 0, 0 },
 	{ "exec", UNFLAG, AT(noexec), 0, 0 },
 	{ "user", IGNORE, 0, 0, 0 },

@@ -14,6 +14,7 @@ struct mount_options {
 	bool nonempty;
 	bool debug;
 	bool noexec;
+	bool flat; /* the keys are at the top */
 	bool sync_always;
 	uint64_t sync_us;   /* sync this often; 0: at fsync(2) only */
 	uint64_t commit_us; /* the longest a write stays uncommitted */

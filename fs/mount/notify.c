@@ -29,6 +29,7 @@ struct notify {
 	struct fuse_session *se;
 	struct mvcc *m;
 	struct inodes *inodes;
+	const struct inode *flat_top; /* see notify_start() */
 	pthread_t thread;
 
 	struct mutex mu;
@@ -44,9 +45,9 @@ struct notify {
 	bool stop;
 };
 
-static fuse_ino_t number(const struct inode *i)
+static fuse_ino_t number(const struct notify *n, const struct inode *i)
 {
-	return (fuse_ino_t)(uintptr_t)i;
+	return i == n->flat_top ? FUSE_ROOT_ID : (fuse_ino_t)(uintptr_t)i;
 }
 
 /* That the kernel does not know a name is as good. */
@@ -54,18 +55,18 @@ static void tell_name(struct notify *n, const struct inode *dir,
 		      const struct name *name)
 {
 	(void)fuse_lowlevel_notify_inval_entry(
-		n->se, number(dir), (const char *)name->bytes, name->len);
+		n->se, number(n, dir), (const char *)name->bytes, name->len);
 }
 
 static void tell_data(struct notify *n, struct inode *i)
 {
 	i->stale = true;
-	(void)fuse_lowlevel_notify_inval_inode(n->se, number(i), 0, 0);
+	(void)fuse_lowlevel_notify_inval_inode(n->se, number(n, i), 0, 0);
 }
 
 static void tell_attrs(struct notify *n, const struct inode *i)
 {
-	(void)fuse_lowlevel_notify_inval_inode(n->se, number(i), -1, 0);
+	(void)fuse_lowlevel_notify_inval_inode(n->se, number(n, i), -1, 0);
 }
 
 static struct inode *find(struct notify *n, enum inode_kind kind,
@@ -153,8 +154,8 @@ static void tell_key(struct notify *n, const struct item *item)
 			key.len > at ? memchr(key.data + at, '/', key.len - at)
 				     : NULL;
 		size_t end = slash ? (size_t)(slash - key.data) : key.len;
-		size_t take =
-			name_encode(slice_of(key.data + at, end - at), &name);
+		size_t take = name_encode(slice_of(key.data + at, end - at),
+					  n->flat_top && !at, &name);
 		struct inode *next = NULL;
 
 		at += take;
@@ -167,7 +168,7 @@ static void tell_key(struct notify *n, const struct item *item)
 			next = tell_dir(n, dir, &name, key, dir_len,
 					item->deleted);
 			if (next) {
-				name_encode(slice_of(NULL, 0), &name);
+				name_encode(slice_of(NULL, 0), false, &name);
 				tell_attrs(n, next);
 				tell_last(n, next, &name, item);
 			}
@@ -187,15 +188,38 @@ static void tell_key(struct notify *n, const struct item *item)
 	inode_unref(n->inodes, dir);
 }
 
-/* Too much has changed to tell one by one. */
+/* The name at the top under which i is; with it goes all that is below. */
+static void tell_top_name(struct notify *n, struct inode *i)
+{
+	struct inode_where w;
+	const uint8_t *slash;
+	struct name name;
+
+	if (inode_copy_id(n->inodes, i, &w))
+		return;
+	slash = w.id.len ? memchr(w.id.data, '/', w.id.len) : NULL;
+	name_encode(slice_of(w.id.data,
+			     slash ? (size_t)(slash - w.id.data) : w.id.len),
+		    true, &name);
+	if (i != n->flat_top)
+		tell_name(n, n->flat_top, &name);
+	inode_where_fini(&w);
+}
+
+/*
+ * Too much has changed to tell one by one. Names that the kernel knows to be
+ * absent at the top of a flat mount cannot be told: it does not remember them.
+ */
 static void tell_everything(struct notify *n)
 {
 	static const struct name keys = { .bytes = "keys", .len = 4 };
 	struct inode **list;
 	size_t len;
 
-	(void)fuse_lowlevel_notify_inval_entry(
-		n->se, FUSE_ROOT_ID, (const char *)keys.bytes, keys.len);
+	if (!n->flat_top)
+		(void)fuse_lowlevel_notify_inval_entry(n->se, FUSE_ROOT_ID,
+						       (const char *)keys.bytes,
+						       keys.len);
 	if (inodes_below(n->inodes, slice_of(NULL, 0), slice_of(NULL, 0), &list,
 			 &len))
 		return;
@@ -206,6 +230,8 @@ static void tell_everything(struct notify *n)
 			keyfile_changed_below(kf);
 			keyfile_unref(kf);
 		}
+		if (n->flat_top)
+			tell_top_name(n, list[i]);
 		tell_data(n, list[i]);
 		inode_unref(n->inodes, list[i]);
 	}
@@ -268,7 +294,7 @@ static void *notify_main(void *arg)
 }
 
 int notify_start(struct fuse_session *se, struct mvcc *m, struct inodes *inodes,
-		 struct notify **out)
+		 const struct inode *flat_top, struct notify **out)
 {
 	struct notify *n = calloc(1, sizeof(*n));
 	int err;
@@ -278,6 +304,7 @@ int notify_start(struct fuse_session *se, struct mvcc *m, struct inodes *inodes,
 	n->se = se;
 	n->m = m;
 	n->inodes = inodes;
+	n->flat_top = flat_top;
 	mutex_init(&n->mu);
 	cond_init(&n->more);
 	cond_init(&n->drained);

@@ -14,8 +14,9 @@
 struct fuse_session;
 struct notify;
 
+/* flat_top: keys/ when it is the top of the mount, else NULL. */
 int notify_start(struct fuse_session *se, struct mvcc *m, struct inodes *inodes,
-		 struct notify **out);
+		 const struct inode *flat_top, struct notify **out);
 /* The session is unmounted. NULL is allowed. */
 void notify_stop(struct notify *n);
 

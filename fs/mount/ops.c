@@ -131,7 +131,7 @@ static bool is_ctl(const struct inode *i)
 
 int fs_may_change(const struct fs *fs, const struct inode *i)
 {
-	if (is_ctl(i) || i == fs->root)
+	if (is_ctl(i) || i == fs->control)
 		return EPERM;
 	if ((i->kind != INODE_DIR && i->kind != INODE_FILE) || i->rev ||
 	    fs->o.read_only)
@@ -168,7 +168,7 @@ static int stat_virtual(struct fs *fs, struct inode *i, const struct handle *h,
 	st->st_mode &= (mode_t)~07777;
 	switch (type) {
 	case CTL_DIR:
-		st->st_mode |= i == fs->root ? 0755 : 0555;
+		st->st_mode |= i == fs->control ? 0755 : 0555;
 		break;
 	case CTL_TEXT:
 		st->st_mtim = h ? (struct timespec){ h->text_ns / 1000000000,
@@ -262,9 +262,10 @@ static double entry_timeout(const struct inode *i)
 	return DAY;
 }
 
-static double absent_timeout(const struct inode *dir)
+static double absent_timeout(const struct fs *fs, const struct inode *dir)
 {
-	return dir->kind == INODE_DIR ? DAY : 0;
+	/* The top of a flat mount: see tell_everything() of notify.c. */
+	return dir->kind == INODE_DIR && dir != fs->root ? DAY : 0;
 }
 
 void fs_fill_entry(const struct fs *fs, struct inode *i, const struct stat *st,
@@ -489,10 +490,10 @@ static int lookup_virtual(struct fs *fs, struct inode *dir,
 
 	if (name.len > NAME_LEN_MAX)
 		return ENAMETOOLONG;
-	if (dir == fs->root) {
+	if (dir == fs->control) {
 		bool past = !mvcc_is_plain(fs->m);
 
-		if (slice_eq(name, slice_str("keys")))
+		if (!fs->o.flat && slice_eq(name, slice_str("keys")))
 			id.kind = INODE_DIR;
 		else if (past && slice_eq(name, slice_str("revs")))
 			id.kind = INODE_REVS;
@@ -516,6 +517,14 @@ static int lookup_virtual(struct fs *fs, struct inode *dir,
 	return errmap_errno(err);
 }
 
+/* Whether it is the name of what a flat mount has beside the keys. */
+static bool is_control(const struct fs *fs, const struct inode *dir,
+		       struct cairn_slice name)
+{
+	return fs->o.flat && dir == fs->root &&
+	       slice_eq(name, slice_str(NAME_CONTROL));
+}
+
 int fs_lookup(struct fs *fs, struct inode *dir, struct cairn_slice name,
 	      struct inode **out, struct stat *st)
 {
@@ -524,7 +533,12 @@ int fs_lookup(struct fs *fs, struct inode *dir, struct cairn_slice name,
 
 	switch (dir->kind) {
 	case INODE_DIR:
-		return tree_lookup(&fs->tree, dir, name, out, st);
+		if (!is_control(fs, dir, name))
+			return tree_lookup(&fs->tree, dir, name, out, st);
+		i = fs->control;
+		inode_ref(fs->inodes, i);
+		err = 0;
+		break;
 	case INODE_VIRTUAL:
 		err = lookup_virtual(fs, dir, name, &i);
 		break;
@@ -585,7 +599,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		reply_entry(&op, i, &st);
 		return;
 	}
-	absent.entry_timeout = absent_timeout(dir);
+	absent.entry_timeout = absent_timeout(op.fs, dir);
 	if (err == ENOENT && absent.entry_timeout > 0) {
 		/* "There is none", to be remembered. */
 		fuse_reply_entry(req, &absent);
@@ -621,7 +635,7 @@ static void op_forget_multi(fuse_req_t req, size_t n,
 	fuse_reply_none(req);
 }
 
-static int may_change_name(struct fs *fs, struct inode *dir, const char *name)
+int fs_may_change_name(struct fs *fs, struct inode *dir, const char *name)
 {
 	int err = fs_may_change(fs, dir);
 
@@ -629,6 +643,8 @@ static int may_change_name(struct fs *fs, struct inode *dir, const char *name)
 		err = ENAMETOOLONG;
 	if (!err && dir->kind != INODE_DIR)
 		err = ENOTDIR;
+	if (!err && is_control(fs, dir, slice_str(name)))
+		err = EPERM;
 	return err;
 }
 
@@ -659,7 +675,7 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name,
 	struct op op = op_begin(req, STATS_CREATE);
 	struct inode *dir = fs_inode(op.fs, parent);
 	struct tree_maker by = maker(req, mode);
-	int err = may_change_name(op.fs, dir, name);
+	int err = fs_may_change_name(op.fs, dir, name);
 
 	if (!err)
 		err = tree_mkdir(&op.fs->tree, dir, slice_str(name), &by);
@@ -672,7 +688,7 @@ static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent,
 	struct op op = op_begin(req, STATS_CREATE);
 	struct inode *dir = fs_inode(op.fs, parent);
 	struct tree_maker by = maker(req, 0777);
-	int err = may_change_name(op.fs, dir, name);
+	int err = fs_may_change_name(op.fs, dir, name);
 
 	if (!err)
 		err = tree_symlink(&op.fs->tree, dir, slice_str(name),
@@ -684,7 +700,7 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct op op = op_begin(req, STATS_UNLINK);
 	struct inode *dir = fs_inode(op.fs, parent);
-	int err = may_change_name(op.fs, dir, name);
+	int err = fs_may_change_name(op.fs, dir, name);
 
 	if (!err)
 		err = tree_unlink(&op.fs->tree, dir, slice_str(name));
@@ -695,7 +711,7 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct op op = op_begin(req, STATS_UNLINK);
 	struct inode *dir = fs_inode(op.fs, parent);
-	int err = may_change_name(op.fs, dir, name);
+	int err = fs_may_change_name(op.fs, dir, name);
 
 	if (!err)
 		err = tree_rmdir(&op.fs->tree, dir, slice_str(name));
@@ -710,10 +726,10 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
 	struct inode *dir = fs_inode(op.fs, parent);
 	struct inode *to = fs_inode(op.fs, to_parent);
 	enum tree_rename_how how = TREE_RENAME;
-	int err = may_change_name(op.fs, dir, name);
+	int err = fs_may_change_name(op.fs, dir, name);
 
 	if (!err)
-		err = may_change_name(op.fs, to, to_name);
+		err = fs_may_change_name(op.fs, to, to_name);
 	if (flags == RENAME_NOREPLACE_FLAG)
 		how = TREE_RENAME_NOREPLACE;
 	else if (flags == RENAME_EXCHANGE_FLAG)
@@ -730,7 +746,7 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent,
 		    const char *name)
 {
 	struct op op = op_begin(req, STATS_OTHER);
-	int err = may_change_name(op.fs, fs_inode(op.fs, parent), name);
+	int err = fs_may_change_name(op.fs, fs_inode(op.fs, parent), name);
 
 	(void)ino;
 	op_reply_err(&op, err ? err : EPERM);
@@ -873,17 +889,27 @@ static int init_parts(struct fs *fs)
 			   .wake = wake,
 			   .may_grow = may_grow },
 	};
-	struct inode_id top = { .kind = INODE_VIRTUAL, .id = slice_str("") };
+	struct inode_id control = { .kind = INODE_VIRTUAL,
+				    .id = slice_str("") };
+	struct inode_id keys = { .kind = INODE_DIR, .id = slice_str("") };
+	struct ctl_options co = { .m = fs->m,
+				  .dir = fs->dir,
+				  .counters = &fs->counters,
+				  .flat = fs->o.flat };
 	int err = inodes_new(&fs->inodes);
 
 	if (!err)
 		err = keyfiles_new(fs->m, &ko, &fs->ks);
 	if (!err)
-		err = inode_get(fs->inodes, &top, &fs->root);
+		err = inode_get(fs->inodes, &control, &fs->control);
+	if (!err)
+		err = inode_get(fs->inodes, fs->o.flat ? &keys : &control,
+				&fs->root);
 	if (!err && pins_new(fs->m, &fs->pins))
 		err = error_nomem();
-	if (!err &&
-	    ctl_new(fs->m, fs->ks, fs->pins, fs->dir, &fs->counters, &fs->ctl))
+	co.ks = fs->ks;
+	co.pins = fs->pins;
+	if (!err && ctl_new(&co, &fs->ctl))
 		err = error_nomem();
 	if (!err && streams_new(fs, &fs->streams))
 		err = error_nomem();
@@ -899,6 +925,7 @@ int fs_init(struct fs *fs, struct mvcc *m, const char *dir,
 				   .gid = o->gid,
 				   .umask = o->umask,
 				   .sync = o->sync,
+				   .flat = o->flat,
 				   .origin = fs,
 				   .ctx = fs,
 				   .wait_begin = wait_begin,

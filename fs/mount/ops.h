@@ -31,6 +31,7 @@ struct fs_options {
 	uint64_t value_max;
 	size_t dirty_max;        /* bytes of open files in memory */
 	bool sync;               /* commits wait for the disk */
+	bool flat;               /* keys/ is the top, all else below .cairn */
 	bool whole_values;       /* see keyfile.h */
 	struct eventlog *events; /* of the store; borrowed; NULL: none */
 };
@@ -62,8 +63,9 @@ struct fs {
 	struct jobs *jobs;
 	struct notify *notify;   /* from the mount on */
 	struct workers *workers; /* as well */
-	struct inode *root;
-	_Atomic dev_t dev; /* of the mount, once it answers */
+	struct inode *root;      /* of the mount: control, or if flat, keys/ */
+	struct inode *control;   /* the directory of what is no key */
+	_Atomic dev_t dev;       /* of the mount, once it answers */
 	struct stats_fs_counters counters;
 
 	/* Something waits for keyfiles_tick(). */

@@ -30,7 +30,8 @@ static int list_names(struct fs *fs, struct inode *i, struct buf *out)
 		return revdir_versions(&fs->tree, i, out);
 	if (i->kind == INODE_REVS)
 		return revdir_names(&fs->tree, i, out);
-	for (size_t n = 0; n < n_keyed && !err && i == fs->root; n++)
+	for (size_t n = fs->o.flat ? 1 : 0;
+	     n < n_keyed && !err && i == fs->control; n++)
 		err = errmap_errno(buf_append_lp(out, slice_str(keyed[n])));
 	return err ? err : ctl_list(fs->ctl, i->id, out);
 }

@@ -405,17 +405,6 @@ static int create(struct fs *fs, struct inode *dir, const char *name,
 	return 0;
 }
 
-static int may_create(struct fs *fs, struct inode *dir, const char *name)
-{
-	int err = fs_may_change(fs, dir);
-
-	if (!err && dir->kind != INODE_DIR)
-		err = ENOTDIR;
-	if (!err && strlen(name) > NAME_LEN_MAX)
-		err = ENAMETOOLONG;
-	return err;
-}
-
 static struct tree_maker maker(fuse_req_t req, mode_t mode)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
@@ -430,7 +419,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	struct inode *dir = fs_inode(op.fs, parent), *i;
 	struct tree_maker by = maker(req, mode);
 	struct handle *h;
-	int err = may_create(op.fs, dir, name);
+	int err = fs_may_change_name(op.fs, dir, name);
 
 	if (!err)
 		err = create(op.fs, dir, name, &by, fi, &i, &h);
@@ -471,7 +460,7 @@ void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	struct tree_maker by = maker(req, mode);
 	struct fuse_entry_param e;
 	struct stat st;
-	int err = may_create(op.fs, dir, name);
+	int err = fs_may_change_name(op.fs, dir, name);
 
 	(void)rdev;
 	if (!err && !S_ISREG(mode))

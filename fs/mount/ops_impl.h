@@ -39,6 +39,8 @@ double fs_attr_timeout(const struct inode *i);
 
 /* 0 when i is of keys/ and may be changed, else the errno that says why not. */
 int fs_may_change(const struct fs *fs, const struct inode *i);
+/* The same for a name in dir: whether it may be made, or taken away. */
+int fs_may_change_name(struct fs *fs, struct inode *dir, const char *name);
 
 /* A buffer of len bytes for a reply, and back. NULL without memory. */
 uint8_t *fs_scratch_get(struct fs *fs, size_t len, struct buf *b);

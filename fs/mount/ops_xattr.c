@@ -101,7 +101,7 @@ static int get_about(struct fs *fs, struct inode *i, const char *name,
 	name += strlen(CAIRN_PREFIX);
 	if (!strcmp(name, "key"))
 		return get_key(fs, i, out);
-	if (!strcmp(name, "error") && i == fs->root)
+	if (!strcmp(name, "error") && (i == fs->root || i == fs->control))
 		return ctl_error_text(fs->ctl, out);
 	if (!strcmp(name, "ttl") || !strcmp(name, "lease"))
 		return get_lease_text(fs, i, *name == 't', out);

@@ -140,7 +140,8 @@ static int lookup_history(struct tree *t, struct inode *dir,
 	struct inode_id id = { .kind = INODE_HIST_DIR };
 	struct buf key = { 0 };
 	struct name_bytes b;
-	enum name_kind kind = name_decode(name, &b);
+	enum name_kind kind =
+		name_decode(name, tree_flat_top(t, dir->id.len), &b);
 	size_t dir_len = dir->dir_len; /* ids of history/ never change */
 	int err;
 
@@ -153,7 +154,7 @@ static int lookup_history(struct tree *t, struct inode *dir,
 		err = CAIRN_NOT_FOUND;
 	if (!err && kind != NAME_CUT &&
 	    !name_is_cut_at(slice_of(key.data + dir_len, key.len - dir_len),
-			    dir->id.len - dir_len))
+			    tree_flat_top(t, dir_len), dir->id.len - dir_len))
 		err = CAIRN_NOT_FOUND;
 	id.dir_len = dir_len;
 	if (!err && kind == NAME_PART) {

@@ -260,17 +260,14 @@ static struct mvcc_attrs to_attrs(const struct keyfile_stat *st)
 /* --------------------------------------------------------------- targets */
 
 static int fill_target(struct tree *t, const struct inode_where *dir,
-		       enum name_kind kind, const struct name_bytes *b,
-		       struct tree_target *g)
+		       const struct name_bytes *b, struct tree_target *g)
 {
 	struct cairn_slice id = dir->id;
 
-	g->kind = kind;
 	g->dir_len = dir->dir_len;
 	g->dir_gone = dir->gone;
-	if (kind == NAME_VALUE) {
-		/* The key of the directory itself: not inside a cut, and no
-		 * empty key where there can be none. */
+	if (g->kind == NAME_VALUE) {
+		/* The directory itself: no cut, and no key that cannot be. */
 		if (id.len != dir->dir_len || id.len <= mvcc_key_min(t->m))
 			return EINVAL;
 		id.len--;
@@ -284,8 +281,9 @@ static int fill_target(struct tree *t, const struct inode_where *dir,
 	if (buf_append(&g->key, id.data, id.len) ||
 	    buf_append(&g->key, b->bytes, b->len))
 		return ENOMEM;
-	if (kind == NAME_PART &&
-	    !name_is_cut_at(tree_target_part(g), id.len - dir->dir_len))
+	if (g->kind == NAME_PART &&
+	    !name_is_cut_at(tree_target_part(g), tree_flat_top(t, g->dir_len),
+			    id.len - dir->dir_len))
 		return EINVAL;
 	return 0;
 }
@@ -295,18 +293,19 @@ int tree_target(struct tree *t, struct inode *dir, struct cairn_slice name,
 {
 	struct inode_where w = { 0 };
 	struct name_bytes b;
-	enum name_kind kind = name_decode(name, &b);
 	int err;
 
-	*out = (struct tree_target){ .kind = kind };
+	*out = (struct tree_target){ .kind = NAME_BAD };
 	if (name.len > NAME_LEN_MAX)
 		return ENAMETOOLONG;
-	if (kind == NAME_BAD || kind == NAME_HISTORY)
-		return EINVAL;
 	err = errmap_errno(inode_copy_id(t->inodes, dir, &w));
 	if (err)
 		return err;
-	err = fill_target(t, &w, kind, &b, out);
+	out->kind = name_decode(name, tree_flat_top(t, w.id.len), &b);
+	if (out->kind == NAME_BAD || out->kind == NAME_HISTORY)
+		err = EINVAL;
+	else
+		err = fill_target(t, &w, &b, out);
 	inode_where_fini(&w);
 	if (err)
 		tree_target_fini(out);
@@ -331,7 +330,8 @@ static int find_cut(struct tree *t, int64_t rev, const struct tree_target *g,
 		return err;
 	while (!(err = mvcc_list_next(l, &e)) &&
 	       slice_starts_with(e.name, part))
-		if (name_is_cut_at(e.name, part.len)) {
+		if (name_is_cut_at(e.name, tree_flat_top(t, g->dir_len),
+				   part.len)) {
 			out->dir = true;
 			out->dir_st = tree_plain_dir(t);
 			break;

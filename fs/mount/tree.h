@@ -28,6 +28,7 @@ struct tree_options {
 	gid_t gid;
 	mode_t umask;
 	bool sync; /* changes wait for the disk */
+	bool flat; /* keys/ is the top of the mount: see name.h */
 	const void *origin;
 	/* Around what may take long; may be NULL. */
 	void *ctx;
@@ -51,6 +52,12 @@ struct tree {
 void tree_init(struct tree *t, struct mvcc *m, struct inodes *inodes,
 	       struct keyfiles *ks, const struct tree_options *o);
 void tree_fini(struct tree *t);
+
+/* flat_top of name.h in the directory whose id, or prefix, has len bytes. */
+static inline bool tree_flat_top(const struct tree *t, size_t len)
+{
+	return t->o.flat && len == 0;
+}
 
 /* Who makes something, and how. */
 struct tree_maker {

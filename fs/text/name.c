@@ -55,14 +55,15 @@ static bool unquote(const uint8_t *src, size_t len, uint8_t *dst, size_t *out)
  * What looks like the quoted form of such a one cannot, either; each look
  * inside takes away one leading '%', so this ends.
  */
-static bool needs_quoting(struct cairn_slice c)
+static bool needs_quoting(struct cairn_slice c, bool flat_top)
 {
 	uint8_t inner[NAME_LEN_MAX];
 	size_t len;
 
 	for (;;) {
 		if (c.len == 0 || is_dots(c) || is_reserved(c) ||
-		    memchr(c.data, 0, c.len))
+		    memchr(c.data, 0, c.len) ||
+		    (flat_top && slice_eq(c, slice_str(NAME_CONTROL))))
 			return true;
 		if (c.data[0] != '%')
 			return false;
@@ -73,13 +74,14 @@ static bool needs_quoting(struct cairn_slice c)
 }
 
 /* encode(c) in out, or false when it is over max bytes. */
-static bool encode_whole(struct cairn_slice c, size_t max, struct name *out)
+static bool encode_whole(struct cairn_slice c, bool flat_top, size_t max,
+			 struct name *out)
 {
 	size_t n = 0;
 
 	if (c.len > max)
 		return false;
-	if (!needs_quoting(c)) {
+	if (!needs_quoting(c, flat_top)) {
 		memcpy(out->bytes, c.data, c.len);
 		out->len = c.len;
 		return true;
@@ -101,15 +103,16 @@ static bool encode_whole(struct cairn_slice c, size_t max, struct name *out)
 	return true;
 }
 
-size_t name_encode(struct cairn_slice c, struct name *out)
+size_t name_encode(struct cairn_slice c, bool flat_top, struct name *out)
 {
 	size_t take = c.len < CUT_LEN_MAX ? c.len : CUT_LEN_MAX;
 
-	if (encode_whole(c, NAME_LEN_MAX, out))
+	if (encode_whole(c, flat_top, NAME_LEN_MAX, out))
 		return c.len;
 	/* One byte always fits. Whether a prefix needs quoting changes from
 	 * byte to byte, so only trying tells. */
-	while (!encode_whole(slice_of(c.data, take), CUT_LEN_MAX, out))
+	while (!encode_whole(slice_of(c.data, take), flat_top, CUT_LEN_MAX,
+			     out))
 		take--;
 	memcpy(out->bytes + out->len, "%+", 2);
 	out->len += 2;
@@ -123,22 +126,25 @@ void name_make_history(struct name *n)
 }
 
 /* A name that is not reserved: what it stands for. */
-static bool decode_plain(struct cairn_slice n, struct name_bytes *out)
+static bool decode_plain(struct cairn_slice n, bool flat_top,
+			 struct name_bytes *out)
 {
 	if (n.len == 0 || n.len > NAME_LEN_MAX || is_dots(n) ||
 	    is_reserved(n) || memchr(n.data, 0, n.len) ||
-	    memchr(n.data, '/', n.len))
+	    memchr(n.data, '/', n.len) ||
+	    (flat_top && slice_eq(n, slice_str(NAME_CONTROL))))
 		return false;
 	if (n.data[0] == '%' &&
 	    unquote(n.data + 1, n.len - 1, out->bytes, &out->len) &&
-	    needs_quoting(slice_of(out->bytes, out->len)))
+	    needs_quoting(slice_of(out->bytes, out->len), flat_top))
 		return true;
 	memcpy(out->bytes, n.data, n.len);
 	out->len = n.len;
 	return true;
 }
 
-enum name_kind name_decode(struct cairn_slice n, struct name_bytes *out)
+enum name_kind name_decode(struct cairn_slice n, bool flat_top,
+			   struct name_bytes *out)
 {
 	enum name_kind kind = NAME_PART;
 
@@ -152,21 +158,21 @@ enum name_kind name_decode(struct cairn_slice n, struct name_bytes *out)
 	if (kind != NAME_PART)
 		n.len -= 2;
 	if ((kind == NAME_CUT && n.len > CUT_LEN_MAX) ||
-	    !decode_plain(n, out)) {
+	    !decode_plain(n, flat_top, out)) {
 		out->len = 0;
 		return NAME_BAD;
 	}
 	return kind;
 }
 
-bool name_is_cut_at(struct cairn_slice c, size_t cut_len)
+bool name_is_cut_at(struct cairn_slice c, bool flat_top, size_t cut_len)
 {
 	struct name n;
 	size_t done = 0;
 
 	while (done < cut_len) {
-		size_t take =
-			name_encode(slice_of(c.data + done, c.len - done), &n);
+		size_t take = name_encode(slice_of(c.data + done, c.len - done),
+					  flat_top && !done, &n);
 
 		if (take == c.len - done)
 			return false;
@@ -182,7 +188,7 @@ static int append_component(struct cairn_slice c, struct buf *out)
 	int err;
 
 	for (;;) {
-		size_t take = name_encode(c, &n);
+		size_t take = name_encode(c, false, &n);
 
 		err = buf_append(out, n.bytes, n.len);
 		if (err || take == c.len)
@@ -229,7 +235,7 @@ static int bad_path(void)
 static int close_component(struct cairn_slice c, const struct buf *cuts)
 {
 	for (size_t i = 0; i < cuts->len; i += 4)
-		if (!name_is_cut_at(c, load_le32(cuts->data + i)))
+		if (!name_is_cut_at(c, false, load_le32(cuts->data + i)))
 			return bad_path();
 	return CAIRN_OK;
 }
@@ -245,7 +251,8 @@ static int path_to_key(struct cairn_slice path, struct buf *key,
 		const uint8_t *slash =
 			path.len ? memchr(path.data, '/', path.len) : NULL;
 		size_t len = slash ? (size_t)(slash - path.data) : path.len;
-		enum name_kind kind = name_decode(slice_of(path.data, len), &b);
+		enum name_kind kind =
+			name_decode(slice_of(path.data, len), false, &b);
 
 		if (kind == NAME_VALUE && !slash && !cuts->len &&
 		    key->len > first) {

@@ -9,6 +9,11 @@
  * over 255 bytes is cut: as much as fits in 253 becomes a directory with "%+"
  * behind, and the rest goes on inside.
  *
+ * With -o flat the keys are at the top of the mount, where ".cairn" is what
+ * else there is: there a first component that is ".cairn" is quoted, too. That
+ * is what flat_top asks for: the mount is flat, and the component is the first
+ * of its key.
+ *
  * Reserved names, never the name of a component: "%=", the value of a key that
  * is also a directory; "...%+", a cut; "...%@", the history of a key.
  */
@@ -18,6 +23,7 @@
 #include "engine/base/buf.h"
 
 #define NAME_LEN_MAX 255u
+#define NAME_CONTROL ".cairn"
 
 /* A file name, not NUL-terminated. */
 struct name {
@@ -38,14 +44,16 @@ enum name_kind {
  * the name stands for: all of them, or fewer when the name is a cut and the
  * rest follows inside.
  */
-size_t name_encode(struct cairn_slice component, struct name *out);
+size_t name_encode(struct cairn_slice component, bool flat_top,
+		   struct name *out);
 
 /* The bytes that a name stands for; nothing for NAME_VALUE and NAME_BAD. */
 struct name_bytes {
 	uint8_t bytes[NAME_LEN_MAX + 2];
 	size_t len;
 };
-enum name_kind name_decode(struct cairn_slice name, struct name_bytes *out);
+enum name_kind name_decode(struct cairn_slice name, bool flat_top,
+			   struct name_bytes *out);
 
 static inline struct cairn_slice name_slice(const struct name *n)
 {
@@ -59,9 +67,10 @@ void name_make_history(struct name *n);
  * Whether the path of component has a directory boundary after its first
  * cut_len bytes: so that what follows them is named inside that directory.
  */
-bool name_is_cut_at(struct cairn_slice component, size_t cut_len);
+bool name_is_cut_at(struct cairn_slice component, bool flat_top,
+		    size_t cut_len);
 
-/* The path of key below keys/, appended to out. CAIRN_ENOMEM. */
+/* The path of key below keys/ (not flat), appended to out. CAIRN_ENOMEM. */
 MUST_CHECK int name_key_to_path(struct cairn_slice key, struct buf *out);
 
 /*

@@ -151,12 +151,12 @@ START_TEST(all_short_names_decode_to_what_encodes_to_them)
 				bytes[i] = (uint8_t)alphabet[rest % N_ALPHABET];
 				rest /= N_ALPHABET;
 			}
-			kind = name_decode(slice_of(bytes, len), &b);
+			kind = name_decode(slice_of(bytes, len), false, &b);
 			if (kind != NAME_PART)
 				continue;
-			ck_assert_uint_eq(
-				name_encode(slice_of(b.bytes, b.len), &n),
-				b.len);
+			ck_assert_uint_eq(name_encode(slice_of(b.bytes, b.len),
+						      false, &n),
+					  b.len);
 			ck_assert(
 				slice_eq(name_slice(&n), slice_of(bytes, len)));
 		}
@@ -222,10 +222,49 @@ START_TEST(a_cut_is_recognised_at_its_place_only)
 
 	memset(key, 'k', sizeof(key));
 	for (size_t at = 0; at <= sizeof(key); at++)
-		ck_assert(name_is_cut_at(slice_of(key, sizeof(key)), at) ==
-			  (at == 0 || at == 253 || at == 506));
-	ck_assert(!name_is_cut_at(slice_of(key, 255), 253));
-	ck_assert(name_is_cut_at(slice_of(key, 256), 253));
+		ck_assert(
+			name_is_cut_at(slice_of(key, sizeof(key)), false, at) ==
+			(at == 0 || at == 253 || at == 506));
+	ck_assert(!name_is_cut_at(slice_of(key, 255), false, 253));
+	ck_assert(name_is_cut_at(slice_of(key, 256), false, 253));
+}
+END_TEST
+
+/* Components and their names at the top of a flat mount, and elsewhere. */
+static const struct {
+	const char *component, *flat, *other;
+} at_top[] = {
+	{ ".cairn", "%.cairn", ".cairn" },
+	{ "%.cairn", "%%25.cairn", "%.cairn" },
+	{ "%%25.cairn", "%%25%2525.cairn", "%%25.cairn" },
+	{ "%25.cairn", "%25.cairn", "%25.cairn" },
+	{ ".cairn.", ".cairn.", ".cairn." },
+	{ ".cair", ".cair", ".cair" },
+	{ "cairn", "cairn", "cairn" },
+	{ ".", "%.", "%." },
+	{ "%.", "%%25.", "%%25." },
+};
+
+START_TEST(one_more_component_is_quoted_at_the_top_of_a_flat_mount)
+{
+	struct cairn_slice c = slice_str(at_top[_i].component);
+	struct name_bytes b;
+	struct name n;
+
+	for (int flat = 0; flat < 2; flat++) {
+		const char *want = flat ? at_top[_i].flat : at_top[_i].other;
+
+		ck_assert_uint_eq(name_encode(c, flat, &n), c.len);
+		ck_assert(slice_eq(name_slice(&n), slice_str(want)));
+		ck_assert_int_eq(name_decode(name_slice(&n), flat, &b),
+				 NAME_PART);
+		ck_assert(slice_eq(slice_of(b.bytes, b.len), c));
+	}
+	ck_assert_int_eq(name_decode(slice_str(".cairn"), true, &b), NAME_BAD);
+	ck_assert_int_eq(name_decode(slice_str(".cairn%@"), true, &b),
+			 NAME_BAD);
+	ck_assert_int_eq(name_decode(slice_str(".cairn%+"), true, &b),
+			 NAME_BAD);
 }
 END_TEST
 
@@ -236,14 +275,14 @@ START_TEST(a_history_name_decodes_to_the_key)
 	uint8_t key[255];
 
 	memset(key, 'k', sizeof(key));
-	ck_assert_uint_eq(name_encode(slice_of(key, 255), &n), 255);
+	ck_assert_uint_eq(name_encode(slice_of(key, 255), false, &n), 255);
 	name_make_history(&n);
 	ck_assert_uint_eq(n.len, 257);
-	ck_assert_int_eq(name_decode(name_slice(&n), &b), NAME_HISTORY);
+	ck_assert_int_eq(name_decode(name_slice(&n), false, &b), NAME_HISTORY);
 	ck_assert(slice_eq(slice_of(b.bytes, b.len), slice_of(key, 255)));
-	ck_assert_int_eq(name_decode(slice_str("%@"), &b), NAME_BAD);
-	ck_assert_int_eq(name_decode(slice_str(".%@"), &b), NAME_BAD);
-	ck_assert_int_eq(name_decode(slice_str("%+%@"), &b), NAME_BAD);
+	ck_assert_int_eq(name_decode(slice_str("%@"), false, &b), NAME_BAD);
+	ck_assert_int_eq(name_decode(slice_str(".%@"), false, &b), NAME_BAD);
+	ck_assert_int_eq(name_decode(slice_str("%+%@"), false, &b), NAME_BAD);
 }
 END_TEST
 
@@ -260,6 +299,9 @@ int main(void)
 	tcase_add_loop_test(tc, paths_that_are_of_no_key_are_refused, 0,
 			    sizeof(paths) / sizeof(paths[0]));
 	tcase_add_test(tc, a_cut_is_recognised_at_its_place_only);
+	tcase_add_loop_test(
+		tc, one_more_component_is_quoted_at_the_top_of_a_flat_mount, 0,
+		(int)(sizeof(at_top) / sizeof(at_top[0])));
 	tcase_add_test(tc, a_history_name_decodes_to_the_key);
 	suite_add_tcase(s, tc);
 	return run_suite(s);
