@@ -449,6 +449,7 @@ dist_check_SCRIPTS += \
 	tests/fs/mount_test.sh \
 	tests/fs/plain_test.sh \
 	tests/fs/programs_test.sh \
+	tests/fs/users_test.sh \
 	tests/fs/watch_test.sh \
 	tests/fuzz/fuzz_test.sh \
 	tests/install/install_test.sh \
@@ -462,6 +463,7 @@ TESTS += \
 	tests/fs/mount_test.sh \
 	tests/fs/plain_test.sh \
 	tests/fs/programs_test.sh \
+	tests/fs/users_test.sh \
 	tests/fs/watch_test.sh \
 	tests/fuzz/fuzz_test.sh \
 	tests/install/install_test.sh \

@@ -380,6 +380,8 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr,
 		err = 0;
 	else if (!err)
 		err = set_attr(op.fs, i, attr, what, h);
+	if (!err && what & FUSE_SET_ATTR_SIZE && i->kind == INODE_FILE)
+		fs_drop_privileges(req, i);
 	if (!err)
 		err = fs_getattr(op.fs, i, h, &st);
 	if (err) {
@@ -648,11 +650,44 @@ int fs_may_change_name(struct fs *fs, struct inode *dir, const char *name)
 	return err;
 }
 
-static struct tree_maker maker(fuse_req_t req, mode_t mode)
+struct tree_maker fs_maker(fuse_req_t req, struct inode *dir, mode_t mode,
+			   bool is_dir)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	struct tree_maker by = { ctx->uid, ctx->gid, mode };
+	struct fs *fs = fuse_req_userdata(req);
+	struct stat st;
 
-	return (struct tree_maker){ ctx->uid, ctx->gid, mode };
+	if (dir->kind != INODE_DIR || mvcc_is_plain(fs->m) ||
+	    tree_getattr(&fs->tree, dir, &st) || !(st.st_mode & S_ISGID))
+		return by;
+	by.gid = st.st_gid;
+	if (is_dir)
+		by.mode |= S_ISGID;
+	return by;
+}
+
+void fs_drop_privileges(fuse_req_t req, struct inode *i)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	struct fs *fs = fuse_req_userdata(req);
+	struct keyfile_stat set = { 0 };
+	struct stat st;
+	mode_t drop = S_ISUID;
+
+	if (ctx->uid == 0 || tree_getattr(&fs->tree, i, &st))
+		return;
+	/* Without the x bit it lends nothing, and its own group keeps it. */
+	if (st.st_mode & S_IXGRP || ctx->gid != st.st_gid)
+		drop |= S_ISGID;
+	if (!(st.st_mode & drop))
+		return;
+	set.mode = st.st_mode & 07777 & ~drop;
+	/* Told before the write is answered, and at once: for attributes alone
+	 * the kernel takes no lock that a request holds. */
+	if (!tree_set_attrs(&fs->tree, i, KEYFILE_MODE, &set))
+		(void)fuse_lowlevel_notify_inval_inode(fs->se, fs_ino(fs, i),
+						       -1, 0);
 }
 
 static void reply_made(const struct op *op, struct inode *dir, const char *name,
@@ -674,7 +709,7 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name,
 {
 	struct op op = op_begin(req, STATS_CREATE);
 	struct inode *dir = fs_inode(op.fs, parent);
-	struct tree_maker by = maker(req, mode);
+	struct tree_maker by = fs_maker(req, dir, mode, true);
 	int err = fs_may_change_name(op.fs, dir, name);
 
 	if (!err)
@@ -687,7 +722,7 @@ static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent,
 {
 	struct op op = op_begin(req, STATS_CREATE);
 	struct inode *dir = fs_inode(op.fs, parent);
-	struct tree_maker by = maker(req, 0777);
+	struct tree_maker by = fs_maker(req, dir, 0777, false);
 	int err = fs_may_change_name(op.fs, dir, name);
 
 	if (!err)

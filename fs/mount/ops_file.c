@@ -327,6 +327,8 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		op_reply_err(&op, err);
 		return;
 	}
+	if (h->emptied)
+		fs_drop_privileges(req, i);
 	fi->fh = (uint64_t)(uintptr_t)h;
 	op_end(&op, 0);
 	if (fuse_reply_open(req, fi))
@@ -405,19 +407,12 @@ static int create(struct fs *fs, struct inode *dir, const char *name,
 	return 0;
 }
 
-static struct tree_maker maker(fuse_req_t req, mode_t mode)
-{
-	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-
-	return (struct tree_maker){ ctx->uid, ctx->gid, mode };
-}
-
 void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	       struct fuse_file_info *fi)
 {
 	struct op op = op_begin(req, STATS_CREATE);
 	struct inode *dir = fs_inode(op.fs, parent), *i;
-	struct tree_maker by = maker(req, mode);
+	struct tree_maker by = fs_maker(req, dir, mode, false);
 	struct handle *h;
 	int err = fs_may_change_name(op.fs, dir, name);
 
@@ -457,7 +452,7 @@ void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 {
 	struct op op = op_begin(req, STATS_CREATE);
 	struct inode *dir = fs_inode(op.fs, parent), *i;
-	struct tree_maker by = maker(req, mode);
+	struct tree_maker by = fs_maker(req, dir, mode, false);
 	struct fuse_entry_param e;
 	struct stat st;
 	int err = fs_may_change_name(op.fs, dir, name);
@@ -678,6 +673,8 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 		op_reply_err(&op, err);
 		return;
 	}
+	if (h->kind == HANDLE_FILE && !fi->writepage)
+		fs_drop_privileges(req, h->i);
 	fuse_reply_write(req, size);
 	op_end(&op, 0);
 }
@@ -701,6 +698,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
 		err = keyfile_extend(h->kf, (uint64_t)off + (uint64_t)len);
 		err = err == CAIRN_EINVAL ? EFBIG : errmap_errno(err);
 		h->wrote = true;
+		fs_drop_privileges(req, h->i);
 	}
 	op_reply_err(&op, err);
 }

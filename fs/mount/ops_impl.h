@@ -42,6 +42,15 @@ int fs_may_change(const struct fs *fs, const struct inode *i);
 /* The same for a name in dir: whether it may be made, or taken away. */
 int fs_may_change_name(struct fs *fs, struct inode *dir, const char *name);
 
+/*
+ * Who makes something in dir, a directory of keys/. A directory that is set-gid
+ * gives its group to what is made in it, and to directories the bit as well.
+ */
+struct tree_maker fs_maker(fuse_req_t req, struct inode *dir, mode_t mode,
+			   bool is_dir);
+/* Who but root writes to i takes the set-uid and set-gid bits off it. */
+void fs_drop_privileges(fuse_req_t req, struct inode *i);
+
 /* A buffer of len bytes for a reply, and back. NULL without memory. */
 uint8_t *fs_scratch_get(struct fs *fs, size_t len, struct buf *b);
 void fs_scratch_put(struct fs *fs, struct buf *b);
