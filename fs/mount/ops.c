@@ -295,8 +295,13 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino,
 	op_end(&op, 0);
 }
 
+/* Times that do not fit are the first or the last that does: 1677 or 2262. */
 static int64_t to_ns(struct timespec ts)
 {
+	const int64_t most = INT64_MAX / 1000000000 - 1;
+
+	if (ts.tv_sec > most || ts.tv_sec < -most)
+		return (ts.tv_sec < 0 ? -most : most) * 1000000000;
 	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 

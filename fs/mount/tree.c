@@ -138,7 +138,7 @@ void tree_fill_stat(const struct tree *t, const struct keyfile_stat *ks,
 					  [MVCC_DIR] = S_IFDIR };
 	int64_t mtime = ks->mtime_ns, ctime_ns = ks->ctime_ns;
 
-	if (changed_ns > mtime)
+	if (changed_ns && changed_ns > mtime) /* 0: none is known */
 		mtime = changed_ns;
 	if (changed_ns > ctime_ns)
 		ctime_ns = changed_ns;

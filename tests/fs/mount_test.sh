@@ -199,6 +199,19 @@ is "chmod is seen" "$(stat -c %a $K/attr)" 600
 check "touch -d" touch -d '2001-02-03 04:05:06.123456789 UTC' $K/attr
 is "mtime to the nanosecond" "$(stat -c %.9Y $K/attr)" 981173106.123456789
 is "contents stay" "$(cat $K/attr)" x
+for when in -5.500000000 -9000000000.250000000 0.000000000 \
+	9000000000.999999999; do
+	check "touch -d @$when" touch -d @$when $K/attr
+	is "the time $when" "$(stat -c %.9Y $K/attr)" $when
+	mkdir -p $K/dtime
+	check "touch -d @$when of a directory" touch -d @$when $K/dtime
+	is "its time $when" "$(stat -c %.9Y $K/dtime)" $when
+done
+check "a time that is too late" touch -d 2600-01-01 $K/attr
+is "is the last there is" "$(stat -c %.9Y $K/attr)" 9223372035.000000000
+check "a time that is too early" touch -d 1500-01-01 $K/attr
+is "is the first there is" "$(stat -c %.9Y $K/attr)" -9223372035.000000000
+rmdir $K/dtime
 check "symlink" ln -s target/of/link $K/link
 is "readlink" "$(readlink $K/link)" target/of/link
 is "its type" "$(stat -c %F $K/link)" "symbolic link"
