@@ -444,6 +444,7 @@ dist_check_SCRIPTS += \
 	tests/fs/cli_test.sh \
 	tests/fs/full_test.sh \
 	tests/fs/flat_test.sh \
+	tests/fs/hostile_test.sh \
 	tests/fs/import_test.sh \
 	tests/fs/inspect_test.sh \
 	tests/fs/mount_test.sh \
@@ -458,6 +459,7 @@ TESTS += \
 	tests/fs/cli_test.sh \
 	tests/fs/full_test.sh \
 	tests/fs/flat_test.sh \
+	tests/fs/hostile_test.sh \
 	tests/fs/import_test.sh \
 	tests/fs/inspect_test.sh \
 	tests/fs/mount_test.sh \
