@@ -450,6 +450,7 @@ dist_check_SCRIPTS += \
 	tests/fs/mount_test.sh \
 	tests/fs/plain_test.sh \
 	tests/fs/programs_test.sh \
+	tests/fs/requests_test.sh \
 	tests/fs/users_test.sh \
 	tests/fs/watch_test.sh \
 	tests/fuzz/fuzz_test.sh \
@@ -465,6 +466,7 @@ TESTS += \
 	tests/fs/mount_test.sh \
 	tests/fs/plain_test.sh \
 	tests/fs/programs_test.sh \
+	tests/fs/requests_test.sh \
 	tests/fs/users_test.sh \
 	tests/fs/watch_test.sh \
 	tests/fuzz/fuzz_test.sh \

@@ -99,7 +99,7 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct op op = op_begin(req, STATS_OTHER);
+	struct op op = op_begin(req, STATS_RELEASE);
 
 	(void)ino;
 	dir_handle_free(op.fs, dir_of(fi));

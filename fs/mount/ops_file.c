@@ -733,7 +733,7 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct op op = op_begin(req, STATS_OTHER);
+	struct op op = op_begin(req, STATS_RELEASE);
 	struct handle *h = handle_of(fi);
 	int err = 0;
 

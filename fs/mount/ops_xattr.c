@@ -175,7 +175,7 @@ static void reply_sized(const struct op *op, const struct buf *b, size_t size)
 
 void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
-	struct op op = op_begin(req, STATS_OTHER);
+	struct op op = op_begin(req, STATS_XATTR);
 	struct inode *i = fs_inode(op.fs, ino);
 	struct buf b = { 0 };
 	int err;
@@ -198,7 +198,7 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 
 void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
-	struct op op = op_begin(req, STATS_OTHER);
+	struct op op = op_begin(req, STATS_XATTR);
 	struct inode *i = fs_inode(op.fs, ino);
 	struct buf all = { 0 }, names = { 0 };
 	struct cairn_slice rest, name, value;

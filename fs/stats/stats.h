@@ -25,6 +25,8 @@ enum stats_op {
 	STATS_UNLINK,
 	STATS_RENAME,
 	STATS_READDIR,
+	STATS_XATTR,
+	STATS_RELEASE, /* nobody waits for it */
 	STATS_OTHER,
 	STATS_OPS
 };

@@ -471,6 +471,7 @@ const char *stats_op_name(enum stats_op op)
 		[STATS_FLUSH] = "flush",     [STATS_FSYNC] = "fsync",
 		[STATS_CREATE] = "create",   [STATS_UNLINK] = "unlink",
 		[STATS_RENAME] = "rename",   [STATS_READDIR] = "readdir",
+		[STATS_XATTR] = "xattr",     [STATS_RELEASE] = "release",
 		[STATS_OTHER] = "other",
 	};
 
