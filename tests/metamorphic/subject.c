@@ -402,6 +402,8 @@ static int meddle(struct subject *s)
 	/* The rest only where nothing is open. */
 	uint64_t what = rng_below(&s->rng, subject_is_held(s) ? 5 : 10);
 
+	if (!s->db) /* It failed when it was closed already. */
+		return subject_open(s);
 	switch ((int)what) {
 	case 0:
 		return cairn_flush(s->db, false);

@@ -833,9 +833,11 @@ static int on_finding(void *ctx, const struct cairn_finding *f)
 }
 
 /* What verification found, in place of only that it did. */
-static int say_findings(int err, const struct findings *found, struct buf *out)
+static int say_findings(struct subject *s, int err,
+			const struct findings *found, struct buf *out)
 {
-	if (err == CAIRN_ECORRUPT) {
+	/* What cannot be read is a finding, too. */
+	if (err == CAIRN_ECORRUPT && !s->armed) {
 		out_text(out, "%s", found->first);
 		return CAIRN_OK;
 	}
@@ -849,7 +851,8 @@ static int run_verify_open(struct subject *s, const struct op *op,
 	struct cairn_verify_options vo = { .found = on_finding, .ctx = &found };
 
 	(void)op;
-	return say_findings(cairn_verify_open(s->db, &vo, NULL), &found, out);
+	return say_findings(s, cairn_verify_open(s->db, &vo, NULL), &found,
+			    out);
 }
 
 static int run_verify_closed(struct subject *s, const struct op *op,
@@ -862,8 +865,8 @@ static int run_verify_closed(struct subject *s, const struct op *op,
 
 	(void)op;
 	if (!err)
-		err = say_findings(cairn_verify(s->dir, o, &vo, NULL), &found,
-				   out);
+		err = say_findings(s, cairn_verify(s->dir, o, &vo, NULL),
+				   &found, out);
 	cairn_options_free(o);
 	return err ? err : subject_open(s);
 }
