@@ -30,6 +30,7 @@ enum optset_flag {
 struct optset {
 	char name[32];
 	unsigned flags;
+	bool say; /* on stdout what the set does by itself, and what fails */
 	char settings[1024]; /* "name=value;..." */
 };
 

@@ -61,7 +61,7 @@ static void fail(struct verdict *v, const char *intro, struct cairn_slice want,
 }
 
 static void run_here(const struct history *h, const struct expected *e,
-		     const struct optset *set, bool print, struct verdict *v)
+		     const struct optset *set, struct verdict *v)
 {
 	struct subject *s = subject_new(set, h->merge);
 	struct buf out = { 0 };
@@ -75,7 +75,7 @@ static void run_here(const struct history *h, const struct expected *e,
 			must(buf_append(&out, "skipped", 7), "output");
 		else
 			subject_run(s, op, &out);
-		if (print)
+		if (set->say)
 			printf("%zu %s: %.*s\n", v->at + 1,
 			       op_infos[op->kind].name, (int)out.len,
 			       (const char *)out.data);
@@ -103,7 +103,7 @@ static pid_t wait_for(pid_t pid, int *status)
 }
 
 void run_history(const struct history *h, const struct expected *e,
-		 const struct optset *set, bool print, struct verdict *v)
+		 const struct optset *set, struct verdict *v)
 {
 	struct verdict *shared =
 		mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
@@ -119,7 +119,7 @@ void run_history(const struct history *h, const struct expected *e,
 		die("no process");
 	if (pid == 0) {
 		alarm(HANG_S);
-		run_here(h, e, set, print, shared);
+		run_here(h, e, set, shared);
 		fflush(stdout);
 		/* What has failed is not asked to clean up behind itself. */
 		if (shared->failed)
@@ -165,7 +165,7 @@ static bool fails(struct reduction *r, const struct history *h,
 		struct verdict got = { 0 };
 
 		r->runs--;
-		run_history(h, &e, r->set, false, &got);
+		run_history(h, &e, r->set, &got);
 		failed = got.failed;
 		if (failed)
 			*v = got;

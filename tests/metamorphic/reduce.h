@@ -28,10 +28,10 @@ struct verdict {
 
 /*
  * In a process of its own, so that what crashes or hangs is a verdict, too.
- * print: what every operation says, to stdout.
+ * With set->say, what every operation says to stdout.
  */
 void run_history(const struct history *h, const struct expected *e,
-		 const struct optset *set, bool print, struct verdict *v);
+		 const struct optset *set, struct verdict *v);
 
 /* Leave operations out of h while it fails; the verdict of what is left. */
 void reduce(struct history *h, const struct optset *set, struct verdict *v);

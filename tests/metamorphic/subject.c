@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/metamorphic/subject_impl.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -215,6 +216,23 @@ static const unsigned classes[] = {
 	ENV_FAULT_ALL,
 };
 
+/* What nobody asked for, for those who look for a mistake. */
+static void say(const struct subject *s, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void say(const struct subject *s, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!s->set.say)
+		return;
+	va_start(ap, fmt);
+	fputs("    ", stdout);
+	vprintf(fmt, ap);
+	putchar('\n');
+	va_end(ap);
+}
+
 void subject_arm(struct subject *s, uint64_t class, uint64_t nth, uint64_t how)
 {
 	struct env_fault_rule rule = {
@@ -225,6 +243,10 @@ void subject_arm(struct subject *s, uint64_t class, uint64_t nth, uint64_t how)
 		.code = how & 4 ? CAIRN_ENOSPC : CAIRN_EIO,
 	};
 
+	say(s, "from here on operation %llu of class %#x fails%s%s: %s",
+	    (unsigned long long)rule.nth, rule.ops,
+	    rule.sticky ? ", and all after it" : "",
+	    rule.partial ? ", in part" : "", cairn_strerror(rule.code));
 	env_fault_set(s->env, &rule);
 	s->armed = true;
 	s->faulty = true;
@@ -232,8 +254,11 @@ void subject_arm(struct subject *s, uint64_t class, uint64_t nth, uint64_t how)
 
 void subject_disarm(struct subject *s)
 {
-	if (s->armed)
+	if (s->armed) {
+		say(s, "%llu failed",
+		    (unsigned long long)env_fault_hits(s->env));
 		env_fault_set(s->env, NULL);
+	}
 	s->armed = false;
 }
 
@@ -399,11 +424,19 @@ int subject_switch(struct subject *s)
 static int meddle(struct subject *s)
 {
 	static const struct cairn_slice none;
+	static const char *const meddles[] = {
+		"start a flush", "flush",
+		"compact",       "wait",
+		"verify",        "reopen",
+		"reopen",        "kill",
+		"cut",           "go on in a checkpoint",
+	};
 	/* The rest only where nothing is open. */
 	uint64_t what = rng_below(&s->rng, subject_is_held(s) ? 5 : 10);
 
 	if (!s->db) /* It failed when it was closed already. */
 		return subject_open(s);
+	say(s, "meddling: %s", meddles[what]);
 	switch ((int)what) {
 	case 0:
 		return cairn_flush(s->db, false);
@@ -453,6 +486,8 @@ static void run_until_done(struct subject *s, const struct op *op,
 		if (!err)
 			return;
 		snprintf(message, sizeof(message), "%s", cairn_errmsg());
+		say(s, "%s, which is tried again: %s", cairn_strerror(err),
+		    message);
 		if (!s->faulty || tries == TRIES_MAX)
 			break;
 		subject_disarm(s);
