@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 dist_check_SCRIPTS += scripts/check-layers.sh scripts/check-headers.sh
-EXTRA_DIST += scripts/bench-engine scripts/check scripts/deps \
+EXTRA_DIST += scripts/bench-engine scripts/campaign scripts/check scripts/deps \
 	scripts/format.sh scripts/fuzz scripts/quickstart scripts/tee
 
 # Draws the layer rule and the self-contained headers into make check.
 TESTS += scripts/check-layers.sh scripts/check-headers.sh
+
+# What scripts/campaign runs, but make check does not.
+EXTRA_DIST += tests/fs/kill_rounds.sh

@@ -978,6 +978,8 @@ int main(int argc, char **argv)
 	       "no difference\n",
 	       (unsigned long long)tee.done, (unsigned long long)tee.swaps,
 	       (unsigned long long)tee.hits);
+	printf("count operations %llu\ncount swaps %llu\n",
+	       (unsigned long long)tee.done, (unsigned long long)tee.swaps);
 	fini(&tee);
 	return 0;
 }

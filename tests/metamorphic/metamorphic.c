@@ -129,6 +129,11 @@ static void run_one(struct campaign *c, const struct history *h,
 	history_fini(&again);
 }
 
+static bool is_over(const struct campaign *c)
+{
+	return c->minutes && time(NULL) >= c->end;
+}
+
 static void run_all_sets(struct campaign *c, const struct history *h,
 			 uint64_t seed)
 {
@@ -138,11 +143,11 @@ static void run_all_sets(struct campaign *c, const struct history *h,
 
 	expected_init(&e, h, &c->stats);
 	c->histories++;
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n && !is_over(c); i++) {
 		run_one(c, h, &e, &c->sets[c->next_set % c->n_sets], seed);
 		c->next_set += n < c->n_sets ? SETS_STRIDE : 1;
 	}
-	for (uint64_t i = 0; i < c->n_random; i++) {
+	for (uint64_t i = 0; i < c->n_random && !is_over(c); i++) {
 		optset_random(seed * 1000 + i, &set);
 		run_one(c, h, &e, &set, seed);
 	}
@@ -151,9 +156,7 @@ static void run_all_sets(struct campaign *c, const struct history *h,
 
 static bool goes_on(const struct campaign *c)
 {
-	if (c->minutes)
-		return time(NULL) < c->end;
-	return c->histories < c->n_histories;
+	return c->minutes ? !is_over(c) : c->histories < c->n_histories;
 }
 
 static void run_campaign(struct campaign *c)

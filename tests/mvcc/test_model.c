@@ -952,6 +952,7 @@ int main(int argc, char **argv)
 			    (int)((total_ops + ROUND_OPS - 1) / ROUND_OPS));
 	suite_add_tcase(s, tc);
 	status = run_suite(s);
+	printf("count operations %llu\n", (unsigned long long)total_ops);
 	if (status)
 		printf("seed %llu; a round is repeated by: "
 		       "CAIRN_MODEL_OPS=%d %s <seed + round>\n",

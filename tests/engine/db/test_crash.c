@@ -8,10 +8,21 @@
  */
 #include "tests/support/db_test.h"
 
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+
 #include "engine/base/rng.h"
 
 #define N_KEYS    24
 #define N_COMMITS 400
+
+/* Of all tests, which run in processes of their own. */
+static struct counts {
+	_Atomic uint64_t cuts;
+	_Atomic uint64_t second_cuts; /* part of cuts */
+	_Atomic uint64_t faults;
+} * counts;
 
 /* ------------------------------------------------------------- the history */
 
@@ -152,6 +163,7 @@ static void check_clone(struct cairn_env *clone, const struct history *h,
 	struct test_db t;
 	char when[64];
 
+	atomic_fetch_add(&counts->cuts, 1);
 	snprintf(when, sizeof(when), "seed %llu", (unsigned long long)seed);
 	tdb_init(&t, clone);
 	small_options(&t);
@@ -181,6 +193,7 @@ static void check_cut_again(struct cairn_env *clone, const struct history *h,
 {
 	struct test_db t;
 
+	atomic_fetch_add(&counts->second_cuts, 1);
 	tdb_init(&t, clone);
 	small_options(&t);
 	tdb_fail(&t, ENV_FAULT_WRITES, NULL, nth, true, CAIRN_EIO);
@@ -272,6 +285,7 @@ START_TEST(a_database_being_created_can_be_cut_at_any_operation)
 
 			clone = env_mem_crash_clone(t.mem, k, keep);
 			ck_assert_ptr_nonnull(clone);
+			atomic_fetch_add(&counts->cuts, 1);
 			tdb_init(&again, clone);
 			tdb_open(&again);
 			tdb_put(&again, "a", "b");
@@ -410,6 +424,7 @@ static bool run_with_fault(uint64_t k, int fault)
 	(void)!cairn_close(f.t.db);
 	f.t.db = NULL;
 	hit = env_fault_hits(f.t.env) > 0;
+	atomic_fetch_add(&counts->faults, hit);
 	env_fault_set(f.t.env, NULL);
 	tdb_open(&f.t);
 	check_possible(&f, f.t.db, "reopened");
@@ -443,6 +458,7 @@ START_TEST(after_one_failure_writing_works_again_without_reopening)
 				CK_OK(cairn_resume(t.db));
 		}
 		hit = env_fault_hits(t.env) > 0;
+		atomic_fetch_add(&counts->faults, hit);
 		env_fault_set(t.env, NULL);
 		CK_OK(cairn_resume(t.db));
 		CK_OK(tdb_put_sync(&t, "again", "works"));
@@ -459,7 +475,14 @@ int main(void)
 {
 	Suite *s = suite_create("crash");
 	TCase *tc = tcase_create("power cut");
+	int status;
 
+	counts = mmap(NULL, sizeof(*counts), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (counts == MAP_FAILED) {
+		perror("mmap");
+		return EXIT_FAILURE;
+	}
 	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(
 		tc, a_power_cut_leaves_what_was_synced_and_a_prefix_of_the_rest,
@@ -475,5 +498,9 @@ int main(void)
 	tcase_add_test(tc,
 		       after_one_failure_writing_works_again_without_reopening);
 	suite_add_tcase(s, tc);
-	return run_suite(s);
+	status = run_suite(s);
+	printf("count power-cuts %" PRIu64 "\ncount cut-again %" PRIu64
+	       "\ncount failing-operations %" PRIu64 "\n",
+	       counts->cuts, counts->second_cuts, counts->faults);
+	return status;
 }

@@ -613,6 +613,8 @@ static void print_counts(void)
 	       counts->files, counts->cuts, counts->flips, counts->unread,
 	       counts->errors, counts->exact, counts->torn, counts->invisible,
 	       counts->rewrites, counts->rewrites_refused);
+	printf("count damaged-spots %" PRIu64 "\n",
+	       counts->cuts + counts->flips);
 }
 
 int main(void)
