@@ -35,23 +35,28 @@ static inline int gate_open_read(struct cairn_env *e, const char *path,
 	return env_open_read(gate_below(e), path, out);
 }
 
+/* Stand before the gate until it lets one through. */
+static inline void gate_wait(struct gate_env *g)
+{
+	mutex_lock(&g->mu);
+	g->n_waiting++;
+	cond_broadcast(&g->changed);
+	while (!g->open && !g->n_allowed)
+		cond_wait(&g->changed, &g->mu);
+	if (!g->open)
+		g->n_allowed--;
+	g->n_waiting--;
+	mutex_unlock(&g->mu);
+}
+
 static inline int gate_open_write(struct cairn_env *e, const char *path,
 				  struct wfile **out)
 {
 	struct gate_env *g = (struct gate_env *)e;
 	size_t len = strlen(path), end = strlen(g->suffix);
 
-	if (len >= end && strcmp(path + len - end, g->suffix) == 0) {
-		mutex_lock(&g->mu);
-		g->n_waiting++;
-		cond_broadcast(&g->changed);
-		while (!g->open && !g->n_allowed)
-			cond_wait(&g->changed, &g->mu);
-		if (!g->open)
-			g->n_allowed--;
-		g->n_waiting--;
-		mutex_unlock(&g->mu);
-	}
+	if (len >= end && strcmp(path + len - end, g->suffix) == 0)
+		gate_wait(g);
 	return env_open_write(g->below, path, out);
 }
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The write path: order, atomicity, durability, failures of the log. */
 #include <pthread.h>
+#include <sched.h>
 
+#include "engine/base/buf.h"
 #include "engine/db/db.h"
 #include "tests/support/db_test.h"
 #include "tests/support/gate_env.h"
@@ -483,6 +485,162 @@ START_TEST(a_snapshot_during_a_flush_loses_nothing)
 }
 END_TEST
 
+/* ------------------------------------------------------ syncs of many writers
+ */
+
+/*
+ * An env that knows which bytes of the log are durable: those that were there
+ * when a sync began that has ended since.
+ */
+struct tape_env {
+	struct gate_env base; /* for what it hands on */
+	struct mutex mu;
+	struct buf bytes;
+	size_t durable;
+};
+
+struct tape_file {
+	struct wfile base;
+	struct wfile *below;
+	struct tape_env *env; /* NULL: not the log */
+};
+
+static struct tape_file *tape_of(struct wfile *f)
+{
+	return (struct tape_file *)(void *)f;
+}
+
+static int tape_append(struct wfile *f, const void *data, size_t len)
+{
+	struct tape_env *e = tape_of(f)->env;
+
+	if (e) {
+		mutex_lock(&e->mu);
+		CK_OK(buf_append(&e->bytes, data, len));
+		mutex_unlock(&e->mu);
+	}
+	return wfile_append(tape_of(f)->below, data, len);
+}
+
+static int tape_sync(struct wfile *f)
+{
+	struct tape_env *e = tape_of(f)->env;
+	size_t covered = 0;
+	int err;
+
+	if (e) {
+		mutex_lock(&e->mu);
+		covered = e->bytes.len;
+		mutex_unlock(&e->mu);
+	}
+	err = wfile_sync(tape_of(f)->below);
+	if (!e || err)
+		return err;
+	/* Others have time to write meanwhile. */
+	for (int i = 0; i < 20; i++)
+		sched_yield();
+	mutex_lock(&e->mu);
+	if (e->durable < covered)
+		e->durable = covered;
+	mutex_unlock(&e->mu);
+	return CAIRN_OK;
+}
+
+static int tape_preallocate(struct wfile *f, uint64_t len)
+{
+	return wfile_preallocate(tape_of(f)->below, len);
+}
+
+static void tape_flush_hint(struct wfile *f, uint64_t off, uint64_t len)
+{
+	wfile_flush_hint(tape_of(f)->below, off, len);
+}
+
+static int tape_close(struct wfile *f)
+{
+	int err = wfile_close(tape_of(f)->below);
+
+	free(f);
+	return err;
+}
+
+static const struct wfile_ops tape_ops = { tape_append, tape_sync,
+					   tape_preallocate, tape_flush_hint,
+					   tape_close };
+
+static int tape_open_write(struct cairn_env *env, const char *path,
+			   struct wfile **out)
+{
+	struct tape_env *e = (struct tape_env *)(void *)env;
+	struct tape_file *f = calloc(1, sizeof(*f));
+	size_t len = strlen(path);
+	int err;
+
+	ck_assert_ptr_nonnull(f);
+	f->base.ops = &tape_ops;
+	if (len > 4 && strcmp(path + len - 4, ".log") == 0)
+		f->env = e;
+	err = env_open_write(e->base.below, path, &f->below);
+	if (err)
+		free(f);
+	else
+		*out = &f->base;
+	return err;
+}
+
+struct sync_arg {
+	struct test_db *t;
+	struct tape_env *env;
+	int id;
+};
+
+static void *sync_each(void *arg)
+{
+	const struct sync_arg *a = arg;
+	char key[32];
+
+	for (int i = 0; i < 300; i++) {
+		bool durable;
+
+		snprintf(key, sizeof(key), "<%d-%d>", a->id, i);
+		CK_OK(put_with(a->t, &with_sync, key, ""));
+		mutex_lock(&a->env->mu);
+		durable = memmem(a->env->bytes.data, a->env->durable, key,
+				 strlen(key));
+		mutex_unlock(&a->env->mu);
+		ck_assert_msg(durable, "%s", key);
+	}
+	return NULL;
+}
+
+START_TEST(a_writer_waits_for_a_sync_that_began_after_its_write)
+{
+	struct sync_arg args[N_THREADS];
+	pthread_t threads[N_THREADS];
+	struct tape_env env = { .durable = 0 };
+	struct test_db t;
+
+	tdb_init(&t, NULL);
+	gate_init(&env.base, t.env, "");
+	env.base.ops.open_write = tape_open_write;
+	mutex_init(&env.mu);
+	cairn_options_set_env(t.opts, &env.base.base);
+	tdb_open(&t);
+	for (int i = 0; i < N_THREADS; i++) {
+		args[i] = (struct sync_arg){ &t, &env, i };
+		ck_assert_int_eq(
+			pthread_create(&threads[i], NULL, sync_each, &args[i]),
+			0);
+	}
+	for (int i = 0; i < N_THREADS; i++)
+		pthread_join(threads[i], NULL);
+	tdb_fini(&t);
+	buf_fini(&env.bytes);
+	mutex_fini(&env.mu);
+	gate_fini(&env.base);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ failures
  */
 
@@ -698,6 +856,8 @@ int main(void)
 		       writers_at_once_all_get_their_numbers_and_their_data);
 	tcase_add_test(tc, a_snapshot_sees_batches_whole);
 	tcase_add_test(tc, a_snapshot_during_a_flush_loses_nothing);
+	tcase_add_test(tc,
+		       a_writer_waits_for_a_sync_that_began_after_its_write);
 	suite_add_tcase(s, tc);
 
 	tc = tcase_create("failures");
