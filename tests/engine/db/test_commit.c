@@ -2,6 +2,7 @@
 /* The write path: order, atomicity, durability, failures of the log. */
 #include <pthread.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include "engine/base/buf.h"
 #include "engine/db/db.h"
@@ -485,6 +486,83 @@ START_TEST(a_snapshot_during_a_flush_loses_nothing)
 }
 END_TEST
 
+struct moment_arg {
+	struct test_db *t;
+	_Atomic bool *stop;
+};
+
+/* Every put has the number after the one before, and that number as value. */
+static void *flush_moments(void *arg)
+{
+	const struct moment_arg *a = arg;
+
+	while (!*a->stop)
+		CK_OK(cairn_flush(a->t->db, false));
+	return NULL;
+}
+
+static void check_moment(struct cairn_db *db, struct cairn_snapshot *s)
+{
+	struct cairn_read_options o = { .snapshot = s };
+	uint64_t seqno = cairn_snapshot_seqno(s);
+	struct cairn_pinned p = { 0 };
+	char want[24];
+
+	snprintf(want, sizeof(want), "%llu", (unsigned long long)seqno);
+	CK_OK(cairn_get(db, &o, slice_str("k"), &p));
+	ck_assert_msg(slice_eq(p.value, slice_str(want)), "%.*s at %s",
+		      (int)p.value.len, (const char *)p.value.data, want);
+	cairn_pinned_release(&p);
+}
+
+static void *read_moments(void *arg)
+{
+	const struct moment_arg *a = arg;
+
+	while (!*a->stop) {
+		struct cairn_snapshot *s = cairn_snapshot_new(a->t->db);
+
+		ck_assert_ptr_nonnull(s);
+		/* Now, and when a flush that began just before has ended. */
+		check_moment(a->t->db, s);
+		usleep(100);
+		check_moment(a->t->db, s);
+		cairn_snapshot_release(s);
+	}
+	return NULL;
+}
+
+/* Whoever writes, flushes and takes the snapshot are three: a flush may begin
+ * between any two steps of the others. */
+START_TEST(a_snapshot_sees_its_own_moment_whatever_is_flushed)
+{
+	_Atomic bool stop = false;
+	pthread_t flusher, readers[2];
+	struct moment_arg a = { .stop = &stop };
+	struct test_db t;
+
+	tdb_init(&t, NULL);
+	tdb_open(&t);
+	a.t = &t;
+	tdb_put(&t, "k", "1");
+	ck_assert_int_eq(pthread_create(&flusher, NULL, flush_moments, &a), 0);
+	for (size_t i = 0; i < N(readers); i++)
+		ck_assert_int_eq(
+			pthread_create(&readers[i], NULL, read_moments, &a), 0);
+	for (int i = 2; i < 4000; i++) {
+		char value[16];
+
+		snprintf(value, sizeof(value), "%d", i);
+		tdb_put(&t, "k", value);
+	}
+	stop = true;
+	pthread_join(flusher, NULL);
+	for (size_t i = 0; i < N(readers); i++)
+		pthread_join(readers[i], NULL);
+	tdb_fini(&t);
+}
+END_TEST
+
 /* ------------------------------------------------------ syncs of many writers
  */
 
@@ -856,6 +934,7 @@ int main(void)
 		       writers_at_once_all_get_their_numbers_and_their_data);
 	tcase_add_test(tc, a_snapshot_sees_batches_whole);
 	tcase_add_test(tc, a_snapshot_during_a_flush_loses_nothing);
+	tcase_add_test(tc, a_snapshot_sees_its_own_moment_whatever_is_flushed);
 	tcase_add_test(tc,
 		       a_writer_waits_for_a_sync_that_began_after_its_write);
 	suite_add_tcase(s, tc);

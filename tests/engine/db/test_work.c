@@ -2,7 +2,9 @@
 /* Flushes, compactions, what they leave on disk, and background errors. */
 #include <pthread.h>
 
+#include "engine/db/commit.h"
 #include "engine/db/db.h"
+#include "engine/db/work.h"
 #include "engine/version/filename.h"
 #include "tests/support/db_test.h"
 #include "tests/support/gate_env.h"
@@ -136,6 +138,93 @@ START_TEST(a_log_stays_until_its_own_memtable_is_flushed)
 	gate_set(&gate, true);
 	tdb_fini(&t);
 	gate_fini(&gate);
+}
+END_TEST
+
+/* The memtable that takes writes, with one more writer. */
+static struct memtable *hold_memtable(struct test_db *t)
+{
+	struct memtable *m;
+
+	commit_lock_log(t->db->commit);
+	m = t->db->mem;
+	ck_assert(memtable_reserve(m, 1));
+	commit_unlock_log(t->db->commit);
+	return m;
+}
+
+static void let_memtable_go(struct test_db *t, struct memtable *m)
+{
+	memtable_writer_unref(m);
+	work_flush_ready(t->db->work);
+}
+
+/* Of two that wait only the older one has all its entries. */
+START_TEST(the_older_memtable_is_flushed_and_the_log_of_the_younger_stays)
+{
+	struct memtable *older, *younger;
+	struct test_db t, u;
+
+	begin(&t, false);
+	tdb_set(&t, "max_write_buffers", "10");
+	tdb_open(&t);
+	older = hold_memtable(&t);
+	tdb_put(&t, "k", "1");
+	tdb_put(&t, "first", "1");
+	CK_OK(cairn_flush(t.db, false));
+	younger = hold_memtable(&t);
+	tdb_put(&t, "k", "2");
+	CK_OK(cairn_flush(t.db, false));
+	tdb_put(&t, "third", "3");
+	let_memtable_go(&t, older);
+	while (!metrics_of(&t).flushes)
+		env_sleep_us(t.mem, 100);
+	await_files(&t, ".log", 2);
+	tdb_expect(&t, "k", "2");
+	tdb_init(&u, env_mem_crash_clone(t.mem, 1, 100));
+	tdb_open(&u);
+	tdb_expect(&u, "first", "1");
+	tdb_expect(&u, "k", "2");
+	tdb_expect(&u, "third", "3");
+	tdb_fini(&u);
+	let_memtable_go(&t, younger);
+	tdb_reopen(&t);
+	tdb_expect(&t, "k", "2");
+	tdb_fini(&t);
+}
+END_TEST
+
+/* The younger one waits while the older one's flush fails. */
+START_TEST(after_a_failed_flush_the_younger_memtable_is_not_overtaken)
+{
+	struct gate_env gate;
+	struct test_db t;
+
+	begin(&t, false);
+	gate_init(&gate, t.env, ".sst");
+	cairn_options_set_env(t.opts, &gate.base);
+	tdb_set(&t, "max_write_buffers", "10");
+	tdb_open(&t);
+	gate_set(&gate, false);
+	tdb_put(&t, "k", "1");
+	CK_OK(cairn_flush(t.db, false));
+	gate_await(&gate, 1);
+	tdb_put(&t, "k", "2");
+	CK_OK(cairn_flush(t.db, false));
+	tdb_fail(&t, ENV_FAULT_SYNC, ".sst", 1, false, CAIRN_EIO);
+	gate_set(&gate, true);
+	while (!metrics_of(&t).flushes)
+		env_sleep_us(t.mem, 100);
+	CK_OK(cairn_resume(t.db));
+	CK_OK(cairn_flush(t.db, true));
+	tdb_expect(&t, "k", "2");
+	tdb_reopen(&t);
+	tdb_expect(&t, "k", "2");
+	CK_OK(cairn_compact_range(t.db, open_end, open_end, NULL));
+	tdb_expect(&t, "k", "2");
+	tdb_close(&t);
+	gate_fini(&gate);
+	tdb_fini(&t);
 }
 END_TEST
 
@@ -759,6 +848,11 @@ int main(void)
 	tcase_add_test(tc, a_flush_makes_a_table_and_the_log_obsolete);
 	tcase_add_test(tc, a_full_memtable_is_flushed_by_itself);
 	tcase_add_test(tc, a_log_stays_until_its_own_memtable_is_flushed);
+	tcase_add_test(
+		tc,
+		the_older_memtable_is_flushed_and_the_log_of_the_younger_stays);
+	tcase_add_test(
+		tc, after_a_failed_flush_the_younger_memtable_is_not_overtaken);
 	tcase_add_test(tc, memtables_that_wait_are_flushed_together);
 	suite_add_tcase(s, tc);
 
