@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 dist_check_SCRIPTS += scripts/check-layers.sh scripts/check-headers.sh
 EXTRA_DIST += scripts/bench-engine scripts/campaign scripts/check scripts/deps \
-	scripts/format.sh scripts/fuzz scripts/quickstart scripts/tee
+	scripts/format.sh scripts/fuzz scripts/mutants scripts/quickstart \
+	scripts/tee engine/PITFALLS.md tests/engine/mutants
 
 # Draws the layer rule and the self-contained headers into make check.
 TESTS += scripts/check-layers.sh scripts/check-headers.sh
