@@ -781,6 +781,28 @@ START_TEST(a_job_that_drops_everything_only_deletes)
 }
 END_TEST
 
+/* Older files of level 0 lie beside it, and RocksDB knows their order by the
+ * numbers. */
+START_TEST(within_level_0_tombstones_and_numbers_stay)
+{
+	struct bench b;
+
+	bench_open(&b);
+	add_table(&b, 0, "a#1p1 b#2p2");
+	add_table(&b, 0, "a#5d c#6p6");
+	add_table(&b, 0, "c#8p8 d#7p7");
+	bench_version(&b);
+	b.plan.from_level = 0;
+	b.plan.to_level = 0;
+	for (size_t i = 0; i < b.version->level[0].n; i++)
+		if (b.version->level[0].files[i]->smallest_seqno > 2)
+			plan_input(&b, 0, b.version->level[0].files[i]);
+	ck_assert_uint_eq(b.plan.n_inputs[0], 2);
+	assert_run(&b, "a#5d c#8p8 d#7p7");
+	bench_close(&b);
+}
+END_TEST
+
 START_TEST(the_last_level_is_rewritten_in_place)
 {
 	struct bench b;
@@ -1168,6 +1190,7 @@ static Suite *job_suite(void)
 	tcase_add_test(
 		tc, levels_beside_the_job_do_not_keep_it_from_being_the_bottom);
 	tcase_add_test(tc, a_job_that_drops_everything_only_deletes);
+	tcase_add_test(tc, within_level_0_tombstones_and_numbers_stay);
 	tcase_add_test(tc, the_last_level_is_rewritten_in_place);
 	tcase_add_test(tc, a_key_is_never_split_over_two_tables);
 	tcase_add_test(tc, an_output_ends_at_its_target_size);

@@ -272,6 +272,14 @@ START_TEST(numbers_are_never_handed_out_twice)
 	ck_assert_uint_eq(version_set_manifest_number(d.vs), 12);
 	ck_ok(db_recover(&d));
 	ck_assert_uint_eq(version_set_new_file_number(d.vs), 13);
+	/* A crash may leave files of numbers that no edit names. */
+	ck_ok(version_set_new_manifest(d.vs, NULL, NULL));
+	ck_assert_uint_eq(version_set_new_file_number(d.vs), 15);
+	ck_assert_uint_eq(version_set_new_file_number(d.vs), 16);
+	ck_ok(db_log(&d, "L1: 5:[a-m] 10", 0));
+	ck_assert_uint_eq(version_set_manifest_number(d.vs), 14);
+	ck_ok(db_recover(&d));
+	ck_assert_uint_eq(version_set_new_file_number(d.vs), 17);
 	db_close(&d);
 	env_mem_free(env);
 }
