@@ -418,8 +418,9 @@ int cairn_open(const char *dir, const struct cairn_options *o,
  * Flush, wait for running background work and close; when no table can be
  * written, sync the WAL instead, which is a failure when there are writes that
  * are not in it. CAIRN_EBUSY, and nothing done, while iterators
- * or snapshots are open. Any other failure is reported after everything was
- * released. All other calls with db must have returned, and none may follow.
+ * or snapshots are open or writes are stalled. Any other failure is reported
+ * after everything was released. All other calls with db must have returned,
+ * and none may follow.
  */
 int cairn_close(struct cairn_db *db);
 

@@ -896,9 +896,10 @@ int cairn_open(const char *dir, const struct cairn_options *o,
 static int check_unused(struct cairn_db *db)
 {
 	size_t n_snapshots = 0;
-	size_t n_iterators;
+	size_t n_iterators, n_writers;
 
 	mutex_lock(&db->mu);
+	n_writers = stall_n_waiting(db->stall);
 	n_iterators = db->n_iterators;
 	list_for_each (pos, &db->snapshots)
 		n_snapshots++;
@@ -907,6 +908,10 @@ static int check_unused(struct cairn_db *db)
 		return error_set(CAIRN_EBUSY,
 				 "%s: %zu iterators and %zu snapshots are open",
 				 db->dir, n_iterators, n_snapshots);
+	/* The caller's mistake, but one that would be hard to find. */
+	if (n_writers)
+		return error_set(CAIRN_EBUSY, "%s: %zu writers wait", db->dir,
+				 n_writers);
 	return CAIRN_OK;
 }
 

@@ -41,6 +41,7 @@ struct stall {
 	const char *told; /* the cause that listeners know of */
 	uint64_t told_us;
 
+	_Atomic size_t n_stopped; /* writers in wait_for_l0() */
 	/* What writers look at first; 0: go on. Relaxed: a hint. */
 	_Atomic uint64_t ns_per_kib;
 	_Atomic bool stopped;
@@ -212,6 +213,14 @@ enum cairn_stall_state stall_state(const struct stall *s, const char **cause)
 	return s->state;
 }
 
+size_t stall_n_waiting(const struct stall *s)
+{
+	if (!s)
+		return 0;
+	return s->n_waiting +
+	       atomic_load_explicit(&s->n_stopped, memory_order_relaxed);
+}
+
 /* ----------------------------------------------------------------- waiting */
 
 static int busy(const char *cause)
@@ -289,6 +298,7 @@ static int wait_for_compactions(struct cairn_db *db, bool no_slowdown)
 	const char *waited = NULL, *cause;
 	int err;
 
+	atomic_fetch_add_explicit(&s->n_stopped, 1, memory_order_relaxed);
 	mutex_lock(&db->mu);
 	for (;;) {
 		cause = stop_cause(db);
@@ -305,6 +315,7 @@ static int wait_for_compactions(struct cairn_db *db, bool no_slowdown)
 	if (waited)
 		count(db, start, waited);
 	mutex_unlock(&db->mu);
+	atomic_fetch_sub_explicit(&s->n_stopped, 1, memory_order_relaxed);
 	return err;
 }
 

@@ -46,4 +46,8 @@ void stall_update(struct cairn_db *db);
 /* For the metrics; mu held. "-" when nothing is stalled. */
 enum cairn_stall_state stall_state(const struct stall *s, const char **cause);
 
+/* How many calls wait for memtables or compactions. mu held; NULL is allowed.
+ */
+size_t stall_n_waiting(const struct stall *s);
+
 #endif

@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include "engine/db/db.h"
+#include "engine/db/stall.h"
 #include "tests/support/db_test.h"
 #include "tests/support/gate_env.h"
 
@@ -336,6 +337,51 @@ START_TEST(at_the_stop_writers_wait_for_the_compaction)
 }
 END_TEST
 
+static void await_waiting(struct stalled *s)
+{
+	size_t n = 0;
+
+	while (!n) {
+		env_sleep_us(s->t.mem, 500);
+		mutex_lock(&s->t.db->mu);
+		n = stall_n_waiting(s->t.db->stall);
+		mutex_unlock(&s->t.db->mu);
+	}
+}
+
+/* Whether it waits for a memtable or for a compaction. */
+START_TEST(closing_is_refused_while_a_writer_waits)
+{
+	struct stalled s;
+	struct pusher p;
+	int written;
+
+	if (_i)
+		begin(&s, stop_settings, N(stop_settings));
+	else
+		begin(&s, memtable_settings, N(memtable_settings));
+	gate_set(&s.gate, false);
+	if (_i) {
+		add_sublevel(&s);
+		add_sublevel(&s);
+	}
+	pusher_start(&p, &s);
+	await_waiting(&s);
+	CK_CODE(cairn_close(s.t.db), CAIRN_EBUSY);
+	ck_assert_ptr_nonnull(strstr(cairn_errmsg(), "1 writers wait"));
+	/* Nothing was done. */
+	written = p.n_written;
+	gate_set(&s.gate, true);
+	while (p.n_written < written + 10)
+		env_sleep_us(s.t.mem, 500);
+	p.stop = true;
+	pthread_join(p.thread, NULL);
+	CK_OK(p.result);
+	tdb_close(&s.t);
+	end(&s);
+}
+END_TEST
+
 START_TEST(at_the_stop_writers_do_not_wait_for_what_keeps_failing)
 {
 	struct stalled s;
@@ -393,6 +439,7 @@ int main(void)
 	tcase_add_test(tc, writers_are_slowed_then_stopped_by_level_0);
 	tcase_add_test(tc, at_the_stop_writers_wait_for_the_compaction);
 	tcase_add_test(tc, writers_wait_when_too_much_is_to_be_compacted);
+	tcase_add_loop_test(tc, closing_is_refused_while_a_writer_waits, 0, 2);
 	tcase_add_test(tc,
 		       at_the_stop_writers_do_not_wait_for_what_keeps_failing);
 	tcase_add_test(tc, without_automatic_compactions_level_0_stalls_nobody);

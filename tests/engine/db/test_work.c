@@ -822,6 +822,67 @@ END_TEST
 
 /* ------------------------------------------------------------------ closing */
 
+struct closing {
+	struct test_db t;
+	struct gate_env gate;
+	struct cairn_listener listener;
+	_Atomic bool closed; /* all work has ended */
+};
+
+static void note_close(void *ctx, const struct cairn_event *e)
+{
+	struct closing *c = ctx;
+
+	if (e->kind == CAIRN_EVENT_CLOSE)
+		c->closed = true;
+}
+
+static void *close_it(void *arg)
+{
+	struct closing *c = arg;
+
+	CK_OK(cairn_close(c->t.db));
+	c->t.db = NULL;
+	return NULL;
+}
+
+/* And does not wait until it has done all it was to do. */
+START_TEST(closing_waits_for_a_compaction_to_give_up)
+{
+	struct closing c = { .closed = false };
+	struct cairn_metrics m;
+	pthread_t thread;
+
+	begin(&c.t, true);
+	tdb_set(&c.t, "target_file_size", "1K");
+	gate_init(&c.gate, c.t.env, ".sst");
+	c.listener = (struct cairn_listener){ &c, note_close };
+	cairn_options_set_env(c.t.opts, &c.gate.base);
+	cairn_options_set_listener(c.t.opts, &c.listener);
+	tdb_open(&c.t);
+	gate_set(&c.gate, false);
+	for (int i = 0; i < 2; i++) {
+		put_many(&c.t, 200, i ? "new" : "old");
+		gate_pass(&c.gate);
+		CK_OK(cairn_flush(c.t.db, true));
+	}
+	gate_await(&c.gate, 1);
+	ck_assert_int_eq(pthread_create(&thread, NULL, close_it, &c), 0);
+	/* Long enough for it to close, if it does not wait. */
+	env_sleep_us(c.t.mem, 20000);
+	ck_assert(!c.closed);
+	gate_set(&c.gate, true);
+	pthread_join(thread, NULL);
+	tdb_set(&c.t, "auto_compactions", "false");
+	tdb_open(&c.t);
+	m = metrics_of(&c.t);
+	ck_assert_uint_eq(m.level[0].files, 2);
+	expect_many(&c.t, 200, "new");
+	tdb_fini(&c.t);
+	gate_fini(&c.gate);
+}
+END_TEST
+
 START_TEST(closing_ends_running_compactions)
 {
 	struct test_db t;
@@ -887,6 +948,7 @@ int main(void)
 	tcase_add_test(tc, waiting_ends_when_compactions_keep_failing);
 	tcase_add_test(
 		tc, a_compaction_that_meets_damage_stops_there_and_reports_it);
+	tcase_add_test(tc, closing_waits_for_a_compaction_to_give_up);
 	tcase_add_test(tc, closing_ends_running_compactions);
 	suite_add_tcase(s, tc);
 	return run_suite(s);
