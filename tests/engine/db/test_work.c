@@ -559,13 +559,20 @@ START_TEST(an_iterator_keeps_its_files_until_it_goes)
 	}
 	CK_OK(cairn_iter_new(t.db, NULL, &it));
 	CK_OK(cairn_compact_range(t.db, open_end, open_end, NULL));
-	ck_assert_uint_ge(tdb_count_files(&t, ".sst"), 4);
+	/* The second log goes after whatever could go with the first one. */
+	for (int i = 0; i < 2; i++) {
+		tdb_put(&t, "z", "v");
+		CK_OK(cairn_flush(t.db, true));
+		await_files(&t, ".log", 1);
+	}
+	ck_assert_uint_eq(metrics_of(&t).level[6].files, 1);
+	ck_assert_uint_eq(tdb_count_files(&t, ".sst"), 3 + 1 + 2);
 	ck_assert_uint_gt(metrics_of(&t).tables_zombie_bytes, 0);
 	for (bool ok = cairn_iter_first(it); ok; ok = cairn_iter_next(it))
 		n++;
 	ck_assert_int_eq(n, 100);
 	cairn_iter_free(it);
-	await_files(&t, ".sst", (size_t)metrics_of(&t).level[6].files);
+	await_files(&t, ".sst", 1 + 2);
 	/* Deleted, but not yet counted as such, perhaps. */
 	while (metrics_of(&t).tables_zombie_bytes ||
 	       metrics_of(&t).tables_obsolete_bytes)
