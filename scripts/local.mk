@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-dist_check_SCRIPTS += scripts/check-layers.sh scripts/check-headers.sh
+dist_check_SCRIPTS += scripts/check-layers.sh scripts/check-headers.sh \
+	scripts/check-mutants.sh
 EXTRA_DIST += scripts/bench-engine scripts/campaign scripts/check scripts/deps \
 	scripts/format.sh scripts/fuzz scripts/mutants scripts/quickstart \
 	scripts/tee engine/PITFALLS.md tests/engine/mutants
 
-# Draws the layer rule and the self-contained headers into make check.
-TESTS += scripts/check-layers.sh scripts/check-headers.sh
+# Draws the layer rule, the self-contained headers and the patches that take
+# guards out into make check.
+TESTS += scripts/check-layers.sh scripts/check-headers.sh \
+	scripts/check-mutants.sh
 
 # What scripts/campaign runs, but make check does not.
 EXTRA_DIST += tests/fs/kill_rounds.sh
