@@ -999,10 +999,10 @@ struct cairn_metrics {
 	uint64_t disk_free_bytes;   /* of the file system below */
 	uint64_t estimated_entries; /* in tables and memtables */
 
-	uint64_t quota_bytes;       /* 0: none */
-	uint64_t size_in_use_bytes; /* what the quota limits */
-	bool quota_reached;         /* puts are refused */
-	bool disk_low;              /* puts are refused */
+	uint64_t quota_bytes;        /* 0: none */
+	uint64_t size_in_use_bytes;  /* what the quota limits */
+	bool quota_reached;          /* puts are refused */
+	bool disk_low;               /* puts are refused */
 	uint64_t disk_reserve_bytes; /* of disk_free_bytes */
 
 	int background_error; /* a cairn_code */

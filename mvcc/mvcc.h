@@ -443,8 +443,8 @@ void mvcc_set_listener(struct mvcc *m, const struct mvcc_listener *l);
  * Forget everything that only readers below rev could see (etcd: compact).
  * Durable on return; space comes back as compactions run. CAIRN_EFORGOTTEN when
  * rev <= mvcc_oldest() and something was forgotten before, CAIRN_EFUTURE when
- * it is above the current revision. 0 forgets nothing, but can be asked for only
- * once, as with etcd.
+ * it is above the current revision. 0 forgets nothing, but can be asked for
+ * only once, as with etcd.
  */
 int mvcc_forget(struct mvcc *m, int64_t rev);
 

@@ -239,9 +239,8 @@ static inline MUST_CHECK int env_sync_dir(struct cairn_env *e, const char *dir)
 }
 
 /* Of the file system below dir. */
-static inline MUST_CHECK int env_free_space(struct cairn_env *e,
-					    const char *dir,
-					    struct env_space *out)
+static inline MUST_CHECK int
+env_free_space(struct cairn_env *e, const char *dir, struct env_space *out)
 {
 	return e->ops->free_space(e, dir, out);
 }

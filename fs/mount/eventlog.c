@@ -45,48 +45,67 @@ struct shape {
 	unsigned fields;
 	const char *files_in; /* and bytes */
 	const char *reason;
+	const char *bytes_in; /* what these two are, when they are no job's */
+	const char *bytes_out;
 };
 
 static struct shape shape_of(enum cairn_event_kind kind)
 {
 	switch (kind) {
 	case CAIRN_EVENT_OPEN:
-		return (struct shape){ SECONDS, NULL, NULL };
+		return (struct shape){ .fields = SECONDS };
 	case CAIRN_EVENT_CLOSE:
-		return (struct shape){ STATUS, NULL, NULL };
+		return (struct shape){ .fields = STATUS };
 	case CAIRN_EVENT_FLUSH_BEGIN:
-		return (struct shape){ 0, "memtables", "reason" };
+		return (struct shape){ .files_in = "memtables",
+				       .reason = "reason" };
 	case CAIRN_EVENT_COMPACTION_BEGIN:
-		return (struct shape){ LEVELS, "files", "reason" };
+		return (struct shape){ .fields = LEVELS,
+				       .files_in = "files",
+				       .reason = "reason" };
 	case CAIRN_EVENT_FLUSH_END:
-		return (struct shape){ STATUS | OUT | SECONDS, NULL, NULL };
+		return (struct shape){ .fields = STATUS | OUT | SECONDS };
 	case CAIRN_EVENT_COMPACTION_END:
-		return (struct shape){ LEVELS | STATUS | OUT | SECONDS, NULL,
-				       NULL };
+		return (struct shape){ .fields = LEVELS | STATUS | OUT |
+						 SECONDS };
 	case CAIRN_EVENT_TABLE_CREATED:
-		return (struct shape){ FILE_NO | LEVEL | BYTES, NULL, NULL };
+		return (struct shape){ .fields = FILE_NO | LEVEL | BYTES };
 	case CAIRN_EVENT_TABLE_INGESTED:
-		return (struct shape){ FILE_NO | LEVEL | BYTES | SECONDS, NULL,
-				       "path" };
+		return (struct shape){ .fields = FILE_NO | LEVEL | BYTES |
+						 SECONDS,
+				       .reason = "path" };
 	case CAIRN_EVENT_TABLE_DELETED:
 	case CAIRN_EVENT_WAL_DELETED:
-		return (struct shape){ FILE_NO | BYTES | STATUS, NULL, NULL };
+		return (struct shape){ .fields = FILE_NO | BYTES | STATUS };
 	case CAIRN_EVENT_WAL_CREATED:
 	case CAIRN_EVENT_MANIFEST_CREATED:
-		return (struct shape){ FILE_NO, NULL, NULL };
+		return (struct shape){ .fields = FILE_NO };
 	case CAIRN_EVENT_STALL_BEGIN:
-		return (struct shape){ 0, NULL, "cause" };
+		return (struct shape){ .reason = "cause" };
 	case CAIRN_EVENT_STALL_END:
-		return (struct shape){ SECONDS, NULL, "cause" };
+		return (struct shape){ .fields = SECONDS, .reason = "cause" };
 	case CAIRN_EVENT_BACKGROUND_ERROR:
 	case CAIRN_EVENT_CORRUPTION:
-		return (struct shape){ FILE_NO | STATUS, NULL, "source" };
+		return (struct shape){ .fields = FILE_NO | STATUS,
+				       .reason = "source" };
 	case CAIRN_EVENT_PROBLEM_SPAN_BEGIN:
 	case CAIRN_EVENT_PROBLEM_SPAN_END:
-		return (struct shape){ FILE_NO | LEVEL, NULL, "name" };
+		return (struct shape){ .fields = FILE_NO | LEVEL,
+				       .reason = "name" };
+	case CAIRN_EVENT_QUOTA_REACHED:
+	case CAIRN_EVENT_QUOTA_CLEARED:
+		return (struct shape){ .bytes_in = "used",
+				       .bytes_out = "quota" };
+	case CAIRN_EVENT_LOW_DISK:
+	case CAIRN_EVENT_LOW_DISK_OVER:
+		return (struct shape){ .bytes_in = "free",
+				       .bytes_out = "reserve" };
+	case CAIRN_EVENT_RESUMED:
+		return (struct shape){ .fields = SECONDS, .reason = "source" };
 	}
 	/* A kind of a newer engine: what it may have. */
-	return (struct shape){ FILE_NO | STATUS | SECONDS, NULL, "reason" };
+	return (struct shape){ .fields = FILE_NO | STATUS | SECONDS,
+			       .reason = "reason" };
 }
 
 static int add_number(struct buf *out, const char *name, uint64_t v)
@@ -145,7 +164,11 @@ static int add_amounts(struct buf *out, const struct shape *s,
 {
 	int err = CAIRN_OK;
 
-	if (s->files_in)
+	if (s->bytes_in)
+		err = add_number(out, s->bytes_in, e->bytes_in);
+	if (!err && s->bytes_out)
+		err = add_number(out, s->bytes_out, e->bytes_out);
+	if (!err && s->files_in)
 		err = add_number(out, s->files_in, (uint64_t)e->files_in);
 	if (!err && s->files_in)
 		err = add_number(out, "bytes", e->bytes_in);

@@ -82,13 +82,26 @@ static const struct {
 	    .code = CAIRN_EIO,
 	    .reason = "flush",
 	    .detail = "no" },
-	  "\"background_error\",\"source\":\"flush\",\"status\":\"input/output error\","
+	  "\"background_error\",\"source\":\"flush\",\"status\":\"input/output "
+	  "error\","
 	  "\"message\":\"no\"}" },
 	{ { .kind = CAIRN_EVENT_PROBLEM_SPAN_END,
 	    .file_number = 5,
 	    .to_level = 2,
 	    .reason = "p" },
 	  "\"problem_span_end\",\"file\":5,\"level\":2,\"name\":\"p\"}" },
+	{ { .kind = CAIRN_EVENT_QUOTA_REACHED,
+	    .bytes_in = 95,
+	    .bytes_out = 100 },
+	  "\"quota_reached\",\"used\":95,\"quota\":100}" },
+	{ { .kind = CAIRN_EVENT_LOW_DISK_OVER, .bytes_in = 7, .bytes_out = 5 },
+	  "\"low_disk_over\",\"free\":7,\"reserve\":5}" },
+	{ { .kind = CAIRN_EVENT_RESUMED,
+	    .reason = "flush",
+	    .detail = "no",
+	    .duration_us = 1 },
+	  "\"resumed\",\"source\":\"flush\",\"seconds\":0.000001,"
+	  "\"message\":\"no\"}" },
 	{ { .kind = (enum cairn_event_kind)999, .job = 1, .reason = "r" },
 	  "\"unknown\",\"job\":1,\"reason\":\"r\",\"status\":\"ok\","
 	  "\"seconds\":0.000000}" },
