@@ -397,8 +397,10 @@ static int replay(struct opening *op)
 
 	if (op->state.min_log_to_keep > least)
 		least = op->state.min_log_to_keep;
-	err = files_logs(&op->names, least, op->state.prev_log_number, &logs,
-			 &n);
+	err = check_lost_logs(db, &op->state, least);
+	if (!err)
+		err = files_logs(&op->names, least, op->state.prev_log_number,
+				 &logs, &n);
 	if (err)
 		return err;
 	err = check_torn_state(op, logs, n);

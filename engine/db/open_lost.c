@@ -143,6 +143,45 @@ static int check_tables(const struct lost *l, const struct env_names *names)
 	return CAIRN_OK;
 }
 
+static int check_log(struct cairn_db *db, uint64_t manifest,
+		     const struct version_edit_wal *w)
+{
+	struct env_stat st = { 0 };
+	char name[32], *path;
+	int err;
+
+	snprintf(name, sizeof(name), "%06" PRIu64 ".log", w->number);
+	path = filename_in(db->dir, name);
+	if (!path)
+		return error_nomem();
+	err = env_stat(db->env, path, &st);
+	free(path);
+	if (err == CAIRN_NOT_FOUND)
+		return error_set(CAIRN_ECORRUPT,
+				 "%s/MANIFEST-%06" PRIu64
+				 ": %s, which is needed, is missing",
+				 db->dir, manifest, name);
+	if (!err && st.size < w->size)
+		return error_set(CAIRN_ECORRUPT,
+				 "%s/%s: has %" PRIu64
+				 " bytes; MANIFEST-%06" PRIu64
+				 " says that it was closed with %" PRIu64,
+				 db->dir, name, st.size, manifest, w->size);
+	return err;
+}
+
+int check_lost_logs(struct cairn_db *db, const struct version_set_state *state,
+		    uint64_t least)
+{
+	int err = CAIRN_OK;
+
+	for (size_t i = 0; !err && i < state->n_wals; i++)
+		if (state->wals[i].number >= least)
+			err = check_log(db, state->manifest_number,
+					&state->wals[i]);
+	return err;
+}
+
 int check_lost_records(struct cairn_db *db, const struct env_names *names,
 		       const struct version_set_state *state,
 		       const uint64_t *logs, size_t n, const struct recovery *r)

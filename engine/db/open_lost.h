@@ -15,11 +15,20 @@
  * rest,
  *
  * then records are missing, and what they knew of would silently be gone.
+ *
+ * RocksDB notes closed logs in the MANIFEST when it is told to. One of them that
+ * is needed must be there, in the length that is noted.
  */
 #ifndef CAIRN_DB_OPEN_LOST_H
 #define CAIRN_DB_OPEN_LOST_H
 
 #include "engine/db/recover.h"
+
+/* Before replay. least: the first log that is needed. CAIRN_ECORRUPT, naming
+ * MANIFEST and log. No locks. */
+MUST_CHECK int check_lost_logs(struct cairn_db *db,
+			       const struct version_set_state *state,
+			       uint64_t least);
 
 /*
  * After replay of the n logs. CAIRN_ECORRUPT, naming MANIFEST and evidence. No

@@ -183,8 +183,7 @@ static int find_global_seqno(struct table *t)
 				 "an external table",
 				 t->path);
 	}
-	if (t->opts.seqno_known && seqno && t->opts.seqno &&
-	    seqno != t->opts.seqno)
+	if (t->opts.seqno_known && seqno && seqno != t->opts.seqno)
 		return error_set(CAIRN_ECORRUPT,
 				 "%s: ingested at sequence number %" PRIu64
 				 ", the MANIFEST says %" PRIu64,

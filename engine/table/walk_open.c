@@ -234,7 +234,7 @@ static int find_global_seqno(struct table_walk *w)
 				 "an external table",
 				 w->path);
 	}
-	if (known && seqno && l->largest_seqno && seqno != l->largest_seqno)
+	if (known && seqno && seqno != l->largest_seqno)
 		return error_set(CAIRN_ECORRUPT,
 				 "%s: ingested at sequence number %" PRIu64
 				 ", the MANIFEST says %" PRIu64,

@@ -38,6 +38,8 @@ enum edit_tag {
 	TAG_OLD_WAL_ADDITION = TAG_IGNORABLE + 4,
 	TAG_OLD_WAL_DELETION = TAG_IGNORABLE + 5,
 	TAG_FULL_HISTORY_TS_LOW = TAG_IGNORABLE + 6,
+	TAG_WAL_ADDITION = TAG_IGNORABLE + 7,
+	TAG_WAL_DELETION = TAG_IGNORABLE + 8,
 };
 
 /* Fields of TAG_NEW_FILE4, each a tag and a length-prefixed value. */
@@ -54,7 +56,7 @@ enum file_tag {
 	FILE_TAG_PATH_ID = FILE_TAG_MUST_KNOW + 1,
 };
 
-/* Fields of the early form of a WAL addition. */
+/* Fields of a WAL addition. */
 #define WAL_TAG_END         1
 #define WAL_TAG_SYNCED_SIZE 2
 
@@ -67,6 +69,7 @@ void version_edit_fini(struct version_edit *e)
 		file_meta_unref(e->added[i].meta);
 	free(e->added);
 	free(e->deleted);
+	free(e->wals);
 	free(e->comparator);
 	free(e->family_name);
 	free(e->db_id);
@@ -281,11 +284,6 @@ static int blob_files(void)
 {
 	return error_set(CAIRN_ENOTSUP,
 			 "version edit: blob files are not supported");
-}
-
-static int get_number(struct cairn_slice *in, const char *what, uint64_t *v)
-{
-	return get_varint64(in, v) ? CAIRN_OK : malformed(what);
 }
 
 static int get_file_number(struct cairn_slice *in, const char *what,
@@ -520,22 +518,54 @@ static int decode_deleted_file(struct version_edit *e, struct cairn_slice *in)
 	return version_edit_delete_file(e, level, number);
 }
 
-/* The early form of a WAL addition ends with a tag of its own. */
-static int skip_old_wal_addition(struct cairn_slice *in)
+static int decode_wal_addition(struct version_edit *e, struct cairn_slice *in)
 {
-	uint64_t n;
+	struct version_edit_wal w = { 0 };
 	uint32_t tag;
+	void *p = e->wals;
+	int err = get_file_number(in, "WAL addition", &w.number);
 
-	if (!get_varint64(in, &n))
-		return malformed("WAL addition");
+	if (err)
+		return err;
 	for (;;) {
 		if (!get_varint32(in, &tag))
 			return malformed("WAL addition");
 		if (tag == WAL_TAG_END)
-			return CAIRN_OK;
-		if (tag != WAL_TAG_SYNCED_SIZE || !get_varint64(in, &n))
+			break;
+		if (tag != WAL_TAG_SYNCED_SIZE || !get_varint64(in, &w.size))
 			return malformed("WAL addition");
 	}
+	err = grow(&p, e->n_wals, sizeof(w));
+	if (err)
+		return err;
+	e->wals = p;
+	e->wals[e->n_wals++] = w;
+	return CAIRN_OK;
+}
+
+static int decode_wal_deletion(struct version_edit *e, struct cairn_slice *in)
+{
+	return get_file_number(in, "WAL deletion", &e->wals_gone_below);
+}
+
+/* The early forms have no length before them. */
+static int decode_wal_field(struct version_edit *e, uint32_t tag,
+			    struct cairn_slice *in)
+{
+	struct cairn_slice body;
+	int err;
+
+	if (tag == TAG_OLD_WAL_ADDITION)
+		return decode_wal_addition(e, in);
+	if (tag == TAG_OLD_WAL_DELETION)
+		return decode_wal_deletion(e, in);
+	if (!get_lp_slice(in, &body))
+		return malformed("WAL field");
+	err = tag == TAG_WAL_ADDITION ? decode_wal_addition(e, &body)
+				      : decode_wal_deletion(e, &body);
+	if (!err && body.len)
+		return malformed("WAL field");
+	return err;
 }
 
 static int skip_ignorable(uint32_t tag, struct cairn_slice *in)
@@ -645,9 +675,10 @@ static int decode_field(struct version_edit *e, uint32_t tag,
 	case TAG_DB_ID:
 		return get_string(in, "database id", &e->db_id);
 	case TAG_OLD_WAL_ADDITION:
-		return skip_old_wal_addition(in);
 	case TAG_OLD_WAL_DELETION:
-		return get_number(in, "WAL deletion", &n);
+	case TAG_WAL_ADDITION:
+	case TAG_WAL_DELETION:
+		return decode_wal_field(e, tag, in);
 	default:
 		return skip_ignorable(tag, in);
 	}

@@ -21,6 +21,12 @@ struct version_edit_deletion {
 	uint64_t number;
 };
 
+/* RocksDB's note that a log was closed (track_and_verify_wals_in_manifest). */
+struct version_edit_wal {
+	uint64_t number;
+	uint64_t size; /* synced, at least so many bytes; 0: not told */
+};
+
 struct version_edit {
 	bool has_comparator;
 	bool has_log_number;
@@ -47,6 +53,10 @@ struct version_edit {
 	size_t n_added;
 	struct version_edit_deletion *deleted;
 	size_t n_deleted;
+	/* Only decoded: cairn writes none. First come the deletions. */
+	uint64_t wals_gone_below;
+	struct version_edit_wal *wals;
+	size_t n_wals;
 };
 
 /* A zeroed struct is an empty edit. fini drops what it owns. */

@@ -248,6 +248,47 @@ static void take_numbers(struct replay *r, struct version_edit *e)
 		r->rocksdb = true;
 }
 
+static int take_wal(struct version_set_state *s,
+		    const struct version_edit_wal *w)
+{
+	struct version_edit_wal *wals;
+	size_t i = s->n_wals;
+
+	while (i && s->wals[i - 1].number >= w->number)
+		i--;
+	if (i < s->n_wals && s->wals[i].number == w->number) {
+		s->wals[i].size = w->size;
+		return CAIRN_OK;
+	}
+	wals = realloc(s->wals, (s->n_wals + 1) * sizeof(*wals));
+	if (!wals)
+		return error_nomem();
+	memmove(wals + i + 1, wals + i, (s->n_wals - i) * sizeof(*wals));
+	wals[i] = *w;
+	s->wals = wals;
+	s->n_wals++;
+	return CAIRN_OK;
+}
+
+static int take_wals(struct replay *r, const struct version_edit *e)
+{
+	struct version_set_state *s = &r->m.state;
+	size_t gone = 0;
+	int err = CAIRN_OK;
+
+	while (gone < s->n_wals && s->wals[gone].number < e->wals_gone_below)
+		gone++;
+	if (gone) {
+		s->n_wals -= gone;
+		memmove(s->wals, s->wals + gone, s->n_wals * sizeof(*s->wals));
+	}
+	if (e->n_wals)
+		r->rocksdb = true;
+	for (size_t i = 0; !err && i < e->n_wals; i++)
+		err = take_wal(s, &e->wals[i]);
+	return err;
+}
+
 static int take_files(struct replay *r, const struct version_edit *e)
 {
 	int err = CAIRN_OK;
@@ -289,7 +330,8 @@ static int apply_edit(struct replay *r, struct version_edit *e)
 				 "supported",
 				 e->comparator, MANIFEST_COMPARATOR);
 	take_numbers(r, e);
-	return take_files(r, e);
+	err = take_wals(r, e);
+	return err ? err : take_files(r, e);
 }
 
 static int group_error(const char *what)

@@ -84,6 +84,7 @@ void version_set_state_fini(struct version_set_state *s)
 		free(s->other_families[i]);
 	free(s->other_families);
 	free(s->db_id);
+	free(s->wals);
 	*s = (struct version_set_state){ 0 };
 }
 

@@ -36,6 +36,9 @@ struct version_set_state {
 	size_t n_other_families;
 	char *db_id;  /* NULL when the MANIFEST has none */
 	bool leveldb; /* written by LevelDB: seqnos of files are not known */
+	/* Closed logs that are said to be there, ascending. */
+	struct version_edit_wal *wals;
+	size_t n_wals;
 };
 void version_set_state_fini(struct version_set_state *s);
 

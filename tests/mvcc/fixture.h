@@ -5,6 +5,7 @@
 #define CAIRN_TESTS_MVCC_FIXTURE_H
 
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/base/buf.h"
