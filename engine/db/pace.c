@@ -105,6 +105,11 @@ static bool compactions_hurry(struct work *w)
 	return hurry || atomic_load_explicit(&w->cancel, memory_order_relaxed);
 }
 
+static bool is_unwanted(struct job *j)
+{
+	return j->manual && work_manual_poll(j->manual, done(j));
+}
+
 static void pace_compaction(struct job *j)
 {
 	struct cairn_db *db = j->work->db;
@@ -121,7 +126,8 @@ static void pace_compaction(struct job *j)
 	turn = p->next_us > now ? p->next_us : now;
 	p->next_us = turn + (uint64_t)((double)bytes * 1e6 / (double)rate);
 	mutex_unlock(&p->mu);
-	while (now + SLEEP_MIN_US < turn && !compactions_hurry(j->work)) {
+	while (now + SLEEP_MIN_US < turn && !compactions_hurry(j->work) &&
+	       !is_unwanted(j)) {
 		uint64_t us = turn - now;
 
 		env_sleep_us(db->env, us < SLEEP_MAX_US ? us : SLEEP_MAX_US);

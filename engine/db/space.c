@@ -47,7 +47,8 @@ struct space {
 	pthread_t thread;
 	bool running;
 	bool stop;
-	bool due; /* the quota was reached, or something deleted since */
+	bool due;     /* the quota was reached, or something deleted since */
+	bool deleted; /* something was, since the thread last began */
 	struct cond changed;
 	_Bool volatile cancel;
 };
@@ -313,6 +314,7 @@ static void note_deletion(struct space *s)
 	if (!refuses(s, REFUSE_QUOTA))
 		return;
 	mutex_lock(&s->db->mu);
+	s->deleted = true;
 	want_room(s);
 	mutex_unlock(&s->db->mu);
 }
@@ -348,6 +350,7 @@ static void *run(void *arg)
 	struct space *s = arg;
 	struct cairn_db *db = s->db;
 	uint64_t start, took, pause;
+	bool after_deletion;
 	int err;
 
 	mutex_lock(&db->mu);
@@ -359,7 +362,9 @@ static void *run(void *arg)
 		(void)cond_wait_us(&s->changed, &db->mu, SETTLE_US);
 		if (s->stop)
 			break;
+		after_deletion = s->deleted;
 		s->due = false;
+		s->deleted = false;
 		mutex_unlock(&db->mu);
 		start = env_mono_us(db->env);
 		err = make_room(db, s);
@@ -369,7 +374,9 @@ static void *run(void *arg)
 		events_drain(db->events);
 		took = env_mono_us(db->env) - start;
 		pause = took * PAUSE_FACTOR;
-		if (pause < PAUSE_MIN_US)
+		/* What is deleted from now on must not wait for a round that
+		 * could not help. */
+		if (pause < PAUSE_MIN_US || !after_deletion)
 			pause = PAUSE_MIN_US;
 		mutex_lock(&db->mu);
 		start = env_mono_us(db->env);

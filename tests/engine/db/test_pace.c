@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* How fast background jobs write, and when they hurry. */
+#include <pthread.h>
+
 #include "tests/support/db_test.h"
 
 static const struct cairn_slice all = { NULL, 0 };
@@ -110,6 +112,45 @@ START_TEST(compactions_go_at_a_rate_and_closing_ends_them)
 }
 END_TEST
 
+struct compacter {
+	struct test_db *t;
+	pthread_t thread;
+	_Bool volatile cancel;
+	int result;
+};
+
+static void *compact(void *arg)
+{
+	struct compacter *c = arg;
+
+	c->result = cairn_compact_range(c->t->db, all, all, &c->cancel);
+	return NULL;
+}
+
+START_TEST(a_compaction_at_a_rate_ends_when_it_is_cancelled)
+{
+	struct compacter c = { 0 };
+	struct test_db t;
+
+	begin(&t, "compaction_rate");
+	tdb_open(&t);
+	for (int i = 0; i < 2; i++) {
+		put_many(&t, 2000);
+		CK_OK(cairn_flush(t.db, true));
+	}
+	c.t = &t;
+	ck_assert_int_eq(pthread_create(&c.thread, NULL, compact, &c), 0);
+	while (!metrics_of(&t).compactions_running)
+		env_sleep_us(t.mem, 500);
+	/* So that it sleeps. */
+	env_sleep_us(t.mem, 30000);
+	__atomic_store_n(&c.cancel, true, __ATOMIC_RELAXED);
+	pthread_join(c.thread, NULL);
+	CK_CODE(c.result, CAIRN_EABORTED);
+	tdb_fini(&t);
+}
+END_TEST
+
 START_TEST(a_compaction_leaves_the_last_bytes_of_the_disk)
 {
 	static char filler[16 << 20];
@@ -165,6 +206,7 @@ int main(void)
 	tcase_add_loop_test(tc, a_flush_hurries_for_who_waits_for_it, 0, 2);
 	tcase_add_test(tc, a_flush_keeps_up_with_writers);
 	tcase_add_test(tc, compactions_go_at_a_rate_and_closing_ends_them);
+	tcase_add_test(tc, a_compaction_at_a_rate_ends_when_it_is_cancelled);
 	tcase_add_test(tc, a_compaction_leaves_the_last_bytes_of_the_disk);
 	suite_add_tcase(s, tc);
 	return run_suite(s);
