@@ -957,14 +957,22 @@ t 0 umount mnt
 # A quota holds for commands, too, and for what frees space it does not.
 t 0 mount -q --create -o quota=4M limited "$top/mnt"
 t 0 put mnt k v
+i=0
+while [ $i -lt 100 ] &&
+	head -c 100000 /dev/urandom >mnt/keys/most$i 2>/dev/null; do
+	i=$((i + 1))
+done
 t 6 put mnt big <huge; err 'quota'
+t 6 put mnt big small; err 'quota'
 t 1 get mnt big
-head -c 6000000 huge >mnt/keys/most 2>/dev/null
 printf '\nput big x\n\nput big y' >txn
 t 6 txn mnt txn; err 'quota'
 t 1 get mnt big
-printf '\ndel most' >txn
+printf '\ndel most0' >txn
 t 0 txn mnt txn
+t 1 get mnt most0
+t 0 del mnt most1
+t 0 forget mnt --keep 1
 t 0 stats mnt quota/limit_bytes; out 4194304
 t 0 umount mnt
 

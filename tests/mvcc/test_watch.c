@@ -1024,6 +1024,8 @@ int main(void)
 	TCase *rules = tcase_create("rules");
 	TCase *threads = tcase_create("threads");
 
+	/* Many threads on a busy machine. */
+	tcase_set_timeout(threads, 60);
 	tcase_add_checked_fixture(rules, setup, teardown);
 	tcase_add_test(rules, a_watcher_is_told_what_happens_from_now_on);
 	tcase_add_test(rules, a_watcher_can_start_in_the_past);
