@@ -94,6 +94,8 @@ libcairnfs_la_SOURCES = \
 	fs/mount/tree.c \
 	fs/mount/tree.h \
 	fs/mount/tree_impl.h \
+	fs/mount/trigger.c \
+	fs/mount/trigger.h \
 	fs/mount/watchfile.c \
 	fs/mount/watchfile.h \
 	fs/mount/workers.c \

@@ -5,18 +5,19 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "engine/base/error.h"
 #include "engine/base/sync.h"
-#include "fs/cmd/forget_by.h"
 #include "fs/mount/keyfile.h"
-#include "fs/mount/pins.h"
+#include "fs/mount/trigger.h"
 #include "fs/text/errmap.h"
-#include "fs/text/timetext.h"
 
 /* How old numbers may be when only sizes are asked for. */
 #define FRESH_US 1000000u
+/* What the triggers came to, among the stats. */
+#define STATS_CTL "ctl"
 
 /* README, a line for each that is there. */
 static const struct readme_line {
@@ -63,6 +64,11 @@ struct ctl {
 	/* Guarded by mu. */
 	struct stats recent;
 	uint64_t recent_us; /* monotonic; 0: none */
+	/* What the triggers came to, by their order. */
+	struct {
+		time_t when; /* 0: never */
+		int err;
+	} last[TRIGGERS_MAX];
 };
 
 int ctl_new(const struct ctl_options *o, struct ctl **out)
@@ -119,6 +125,8 @@ static enum ctl_type type_of_stat(struct cairn_slice name)
 
 	if (name.len == 0)
 		return CTL_DIR;
+	if (is(name, STATS_CTL))
+		return CTL_TEXT;
 	for (size_t i = 0; (n = stats_text_name(i)); i++)
 		if (is(name, n))
 			return CTL_TEXT;
@@ -214,15 +222,16 @@ static enum ctl_type type_of_level(struct ctl *c, struct cairn_slice path)
 	return type_in_level(c, level_of(part), path);
 }
 
-/* The first ones of all stores, the others of those with revisions. */
-static const char *const triggers[] = { "flush",  "compact", "sync",
-					"forget", "pin",     "unpin" };
-#define N_TRIGGERS       (sizeof(triggers) / sizeof(triggers[0]))
-#define N_TRIGGERS_PLAIN 3u
-
-static size_t n_triggers(const struct ctl *c)
+/* Which trigger it is, -1 for none. */
+static int trigger_of(const struct ctl *c, struct cairn_slice name)
 {
-	return mvcc_is_plain(c->o.m) ? N_TRIGGERS_PLAIN : N_TRIGGERS;
+	const char *n;
+
+	for (int i = 0; (n = trigger_name(mvcc_is_plain(c->o.m), (size_t)i));
+	     i++)
+		if (is(name, n))
+			return i;
+	return -1;
 }
 
 static enum ctl_type type_of_trigger(const struct ctl *c,
@@ -230,9 +239,8 @@ static enum ctl_type type_of_trigger(const struct ctl *c,
 {
 	if (name.len == 0)
 		return CTL_DIR;
-	for (size_t i = 0; i < n_triggers(c); i++)
-		if (is(name, triggers[i]))
-			return CTL_TRIGGER;
+	if (trigger_of(c, name) >= 0)
+		return CTL_TRIGGER;
 	return is(name, "run") ? CTL_RUN : CTL_NONE;
 }
 
@@ -295,7 +303,7 @@ static int list_stats(struct cairn_slice dir, struct buf *out)
 	}
 	for (size_t i = 0; !dir.len && (n = stats_text_name(i)) && !err; i++)
 		err = add(out, n);
-	return err;
+	return err || dir.len ? err : add(out, STATS_CTL);
 }
 
 static int list_level(struct ctl *c, int level, struct buf *out)
@@ -334,6 +342,7 @@ int ctl_list(struct ctl *c, struct cairn_slice path, struct buf *out)
 {
 	static const char *const top[] = { "README", "ctl", "levels", "stats" };
 	struct cairn_slice part = first_part(&path);
+	const char *n;
 	int err = 0;
 
 	if (part.len == 0) {
@@ -349,8 +358,9 @@ int ctl_list(struct ctl *c, struct cairn_slice path, struct buf *out)
 	if (is(part, "levels"))
 		return path.len ? list_level(c, level_of(path), out)
 				: list_levels(out);
-	for (size_t i = 0; i < n_triggers(c) && !err; i++)
-		err = add(out, triggers[i]);
+	for (size_t i = 0; !err && (n = trigger_name(mvcc_is_plain(c->o.m), i));
+	     i++)
+		err = add(out, n);
 	return err ? err : add(out, "run");
 }
 
@@ -438,6 +448,45 @@ static int render_readme(const struct ctl *c, struct buf *out)
 	return err;
 }
 
+static void note_result(struct ctl *c, struct cairn_slice name, int err)
+{
+	int i = trigger_of(c, name);
+
+	if (i < 0)
+		return;
+	mutex_lock(&c->mu);
+	c->last[i].when = time(NULL);
+	c->last[i].err = err;
+	mutex_unlock(&c->mu);
+}
+
+/* "flush 2026-11-23T10:14:02Z ok", "compact -". */
+static int render_results(struct ctl *c, struct buf *out)
+{
+	bool plain = mvcc_is_plain(c->o.m);
+	const char *n;
+	int err = CAIRN_OK;
+
+	mutex_lock(&c->mu);
+	for (size_t i = 0; !err && (n = trigger_name(plain, i)); i++) {
+		char when[32];
+		struct tm tm = { 0 };
+
+		if (!c->last[i].when) {
+			err = buf_printf(out, "%s -\n", n);
+			continue;
+		}
+		gmtime_r(&c->last[i].when, &tm);
+		strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
+		err = buf_printf(out, "%s %s %s\n", n, when,
+				 c->last[i].err
+					 ? strerrordesc_np(c->last[i].err)
+					 : "ok");
+	}
+	mutex_unlock(&c->mu);
+	return err;
+}
+
 int ctl_render(struct ctl *c, struct cairn_slice path, bool fresh,
 	       struct buf *out)
 {
@@ -446,6 +495,8 @@ int ctl_render(struct ctl *c, struct cairn_slice path, bool fresh,
 
 	if (is(path, "README"))
 		return errmap_errno(render_readme(c, out));
+	if (is(path, "stats/" STATS_CTL))
+		return errmap_errno(render_results(c, out));
 	if (!fresh) {
 		mutex_lock(&c->mu);
 		err = look_recently(c);
@@ -527,93 +578,19 @@ int ctl_table_open(struct ctl *c, struct cairn_slice path, int *fd,
 	return err;
 }
 
-/* -------------------------------------------------------------- commands */
-
-/* Nothing but blanks and at most one newline behind. */
-static bool is_blank(struct cairn_slice text)
-{
-	for (size_t i = 0; i < text.len; i++)
-		if (!strchr(" \t\n", text.data[i]) || !text.data[i])
-			return false;
-	return true;
-}
-
-/* A number in words, above 0. */
-static bool number(const char *word, int64_t *out)
-{
-	char *end;
-
-	errno = 0;
-	*out = strtoll(word, &end, 10);
-	return *word >= '0' && *word <= '9' && !*end && !errno && *out > 0;
-}
-
-/* "REV", "keep N" or "older T". */
-static bool parse_forget(const char *text, struct forget_by *by)
-{
-	char word[2][32];
-	char more[2];
-	int n = sscanf(text, "%31s %31s %1s", word[0], word[1], more);
-
-	if (n == 1)
-		return number(word[0], &by->before);
-	if (n != 2)
-		return false;
-	if (!strcmp(word[0], "keep"))
-		return number(word[1], &by->keep);
-	return !strcmp(word[0], "older") &&
-	       timetext_duration(word[1], true, &by->older_us) && by->older_us;
-}
-
-static int forget(struct ctl *c, struct cairn_slice text)
-{
-	struct forget_by by = { 0 };
-	char words[80];
-	int err;
-
-	if (text.len >= sizeof(words) ||
-	    (text.len && memchr(text.data, 0, text.len)))
-		return EINVAL;
-	if (text.len)
-		memcpy(words, text.data, text.len);
-	words[text.len] = '\0';
-	if (!parse_forget(words, &by))
-		return EINVAL;
-	err = forget_by(c->o.m, &by);
-	/* That there is nothing older is as good. */
-	return err == CAIRN_NOT_FOUND ? 0 : errmap_errno(err);
-}
-
-/* Those that take no argument. */
-static int plain_command(struct ctl *c, struct cairn_slice name,
-			 struct cairn_slice text)
-{
-	struct cairn_db *db = mvcc_db(c->o.m);
-	int err;
-
-	if (!is_blank(text))
-		return EINVAL;
-	/* What is open and written is not yet theirs: an open file's bytes are
-	 * committed when it is closed, or by sync. */
-	err = is(name, "sync") ? keyfiles_commit_all(c->o.ks, true) : CAIRN_OK;
-	if (!err && is(name, "flush"))
-		err = cairn_flush(db, true);
-	else if (!err && is(name, "compact"))
-		err = cairn_compact_range(db, slice_of(NULL, 0),
-					  slice_of(NULL, 0), &c->cancel);
-	return errmap_errno(err);
-}
-
 int ctl_command(struct ctl *c, struct cairn_slice path, struct cairn_slice text)
 {
+	const struct trigger_env e = { .m = c->o.m,
+				       .ks = c->o.ks,
+				       .pins = c->o.pins,
+				       .counters = c->o.counters,
+				       .cancel = &c->cancel };
+	int err;
+
 	if (__atomic_load_n(&c->cancel, __ATOMIC_RELAXED))
 		return ESHUTDOWN;
 	first_part(&path);
-	if (is(path, "forget"))
-		return forget(c, text);
-	if (is(path, "pin"))
-		return pins_add(c->o.pins, text);
-	if (is(path, "unpin"))
-		return pins_remove(c->o.pins, text);
-	return plain_command(c, path, text);
+	err = trigger_run(&e, path, text);
+	note_result(c, path, err);
+	return err;
 }

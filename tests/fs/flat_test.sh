@@ -139,6 +139,16 @@ if command -v ldb >/dev/null; then
 	refused "what is absent" 'No such file' cat "$M/g"
 	check "ingest" "$CAIRN" ingest "$M" "$top/one.sst"
 	is "all of it is there at once" "$(cat "$M/a" "$M/d/c" "$M/g")" new45
+	printf '%s\n' 'd/c ==> 6' |
+		ldb --db="$top/theirs" write_extern_sst "$top/two.sst" \
+			>/dev/null
+	check "ctl/ingest" sh -c "echo $top/two.sst >\$C/ctl/ingest"
+	is "is seen at once" "$(cat "$M/d/c")" 6
+	check "and copied" test -f "$top/two.sst"
+	refused "a table that is not there" 'No such file' \
+		sh -c "/bin/echo $top/no.sst >\$C/ctl/ingest"
+	refused "what is no table" 'error' \
+		sh -c "/bin/echo $CAIRN >\$C/ctl/ingest"
 fi
 stop
 

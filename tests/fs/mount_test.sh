@@ -427,6 +427,24 @@ check "levels/L6/tables" cat $M/levels/L6/tables
 check "ctl/compact" sh -c 'echo >$M/ctl/compact'
 is "all in the last level" "$(cat $M/levels/L0/files)" 0
 check "ctl/sync" sh -c 'echo >$M/ctl/sync'
+mkdir "$top/cp"
+check "ctl/checkpoint" sh -c "echo $top/cp/new >\$M/ctl/checkpoint"
+is "it is a store" "$("$CAIRN" ls "$top/cp/new" | wc -l)" \
+	"$("$CAIRN" ls "$M" | wc -l)"
+refused "a checkpoint that is there" 'File exists' \
+	sh -c "/bin/echo $top/cp/new >\$M/ctl/checkpoint"
+refused "one that is not absolute" 'Invalid argument' \
+	sh -c '/bin/echo cp2 >$M/ctl/checkpoint'
+refused "one in no directory" 'No such file' \
+	sh -c "/bin/echo $top/none/x >\$M/ctl/checkpoint"
+is "what they came to" "$(sed 's/ [-0-9]*T[0-9:]*Z / TIME /' $M/stats/ctl)" \
+	"flush TIME ok
+compact TIME ok
+sync TIME ok
+checkpoint TIME No such file or directory
+forget -
+pin -
+unpin -"
 refused "nonsense to ctl" 'Invalid argument' sh -c '/bin/echo what >$M/ctl/flush'
 refused "creating in ctl" 'not permitted' sh -c 'echo >$M/ctl/new'
 refused "removing from ctl" 'not permitted' rm -f $M/ctl/flush
@@ -566,7 +584,8 @@ before=$(rev)
 cp -a "$top/tree" $K/tree4
 sleep 1.2
 checks=$((checks + 1))
-[ $(($(rev) - before)) -le $((files + 3)) ] ||
+# Three each without waiting for attributes; a slow machine has some of those.
+[ $(($(rev) - before)) -le $((files * 2)) ] ||
 	fail "cp -a of $files things made $(($(rev) - before)) revisions"
 check "rm -r of trees" sh -c 'rm -r $K/tree*'
 
