@@ -56,7 +56,7 @@ fingerprint()
 start --create
 { printf '\001\377'; head -c 1048576 /dev/urandom; } >"$top/junk"
 for f in "$M"/ctl/*; do
-	for size in 100 70000 1048576; do
+	for size in 300 70000 1048576; do
 		checks=$((checks + 1))
 		dd if="$top/junk" of="$f" bs=$size count=1 2>"$top/out" &&
 			fail "$size bytes of junk to $f succeeded"
