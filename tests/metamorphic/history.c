@@ -346,6 +346,7 @@ void history_fini(struct history *h)
 	for (size_t i = 0; i < h->n; i++)
 		op_free(h->ops[i]);
 	free(h->ops);
+	free(h->sets);
 	*h = (struct history){ 0 };
 }
 
@@ -367,10 +368,14 @@ const char *history_operator(const char *name)
 static void read_line(struct history *h, const char *path, size_t number,
 		      const char *line)
 {
-	static const char first[] = "history ";
+	static const char first[] = "history ", sets[] = "# sets: ";
 	char why[128];
 	struct op *op;
 
+	if (strncmp(line, sets, strlen(sets)) == 0 && !h->sets)
+		h->sets = must_have(strdup(line + strlen(sets)));
+	if (!*line || *line == '#')
+		return;
 	if (!h->merge) {
 		if (strncmp(line, first, strlen(first)) == 0)
 			h->merge = history_operator(line + strlen(first));
@@ -399,8 +404,7 @@ void history_read(struct history *h, const char *path)
 		number++;
 		if (len && line[len - 1] == '\n')
 			line[--len] = '\0';
-		if (len && line[0] != '#')
-			read_line(h, path, number, line);
+		read_line(h, path, number, line);
 	}
 	free(line);
 	if (ferror(f))

@@ -8,7 +8,9 @@
  *     iter_seek_ge 0 aa/03
  *     cut 50 7
  *
- * The first line names the merge operator. A word is the bytes it shows, other
+ * The first line names the merge operator; lines that begin with # are for
+ * people, but "# sets: NAME,..." says under which options to run it when nobody
+ * says others. A word is the bytes it shows, other
  * than printable ones as %xx; "%" alone is none, "-" is no key at all, and
  * TEXT*LEN is TEXT with bytes behind it that follow from it, LEN in all.
  *
@@ -158,6 +160,7 @@ struct op {
 
 struct history {
 	const char *merge; /* name of the operator; static */
+	char *sets;        /* of a line "# sets: NAME,..."; NULL: none said */
 	struct op **ops;
 	size_t n;
 	size_t cap;

@@ -30,3 +30,5 @@ tests_metamorphic_metamorphic_SOURCES = \
 	tests/metamorphic/view.h
 tests_metamorphic_metamorphic_CFLAGS = $(AM_CFLAGS) -Wno-format-truncation
 tests_metamorphic_metamorphic_LDADD = libengine.la
+EXTRA_DIST += tests/metamorphic/cases
+CLEANFILES += metamorphic-*.ops campaign-*.log

@@ -10,11 +10,14 @@
  *     metamorphic --run FILE [--options NAME,...] [--say]
  *     metamorphic --list
  *
+ * Without arguments first the histories in cases/, which failed once.
+ *
  * History i of a run is that of seed + i. --each N runs it under N of the
  * named sets, others each time (0: all of them), --random under as many that
  * nobody named. What fails is reduced and written to a file, and the command
  * that shows it again is printed.
  */
+#include <glob.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <time.h>
@@ -26,8 +29,8 @@
 /* In make check: some histories, each under some sets. */
 #define HISTORIES_DEFAULT 6
 #define OPS_DEFAULT       1000
-#define EACH_DEFAULT      4
-#define RANDOM_DEFAULT    2
+#define EACH_DEFAULT      3
+#define RANDOM_DEFAULT    1
 
 /* Of 100 reads so many must find something: or nothing is tested. */
 #define HITS_MIN 40
@@ -251,20 +254,21 @@ static void list(void)
 	}
 }
 
-static void choose_sets(struct campaign *c)
+/* names: NULL: all. */
+static void choose_sets(struct campaign *c, const char *names)
 {
 	char text[2048], *save, *name;
 
-	if (!c->names) {
+	c->n_sets = 0;
+	c->next_set = 0;
+	if (!names) {
 		while (c->n_sets < optset_count() && c->n_sets < SETS_MAX) {
 			optset_at(c->n_sets, &c->sets[c->n_sets]);
 			c->n_sets++;
 		}
 		return;
 	}
-	c->each = 0;
-	c->n_random = 0;
-	snprintf(text, sizeof(text), "%s", c->names);
+	snprintf(text, sizeof(text), "%s", names);
 	for (name = strtok_r(text, ",", &save); name && c->n_sets < SETS_MAX;
 	     name = strtok_r(NULL, ",", &save))
 		if (!optset_find(name, &c->sets[c->n_sets++]))
@@ -272,6 +276,37 @@ static void choose_sets(struct campaign *c)
 			    name);
 	if (!c->n_sets)
 		die("--options names none");
+}
+
+/* Under the sets that were named, or those that it names itself. */
+static void run_file(struct campaign *c, const char *path)
+{
+	struct campaign alone = { .file = path, .say = c->say };
+	struct history h = { 0 };
+
+	history_read(&h, path);
+	choose_sets(&alone, c->names ? c->names : h.sets);
+	run_all_sets(&alone, &h, 0);
+	c->runs += alone.runs;
+	c->executions += alone.executions;
+	c->failures += alone.failures;
+	history_fini(&h);
+}
+
+/* The histories that failed once. */
+static void run_cases(struct campaign *c)
+{
+	const char *srcdir = getenv("srcdir");
+	char pattern[4096];
+	glob_t found;
+
+	snprintf(pattern, sizeof(pattern), "%s/tests/metamorphic/cases/*.ops",
+		 srcdir ? srcdir : ".");
+	if (glob(pattern, 0, NULL, &found))
+		return;
+	for (size_t i = 0; i < found.gl_pathc; i++)
+		run_file(c, found.gl_pathv[i]);
+	globfree(&found);
 }
 
 static _Noreturn void usage(void)
@@ -326,6 +361,8 @@ static void read_arguments(struct campaign *c, char **argv)
 			argv++;
 		} else if (strcmp(*argv, "--options") == 0) {
 			c->names = *++argv;
+			c->each = 0;
+			c->n_random = 0;
 		} else if (strcmp(*argv, "--run") == 0) {
 			c->file = *++argv;
 		} else {
@@ -343,9 +380,8 @@ int main(int argc, char **argv)
 		.each = EACH_DEFAULT,
 		.n_random = RANDOM_DEFAULT,
 	};
-	struct history h = { 0 };
+	struct history h;
 
-	(void)argc;
 	read_arguments(&c, argv);
 	if (c.print) {
 		generate(c.seed, (size_t)c.n_ops, &h);
@@ -353,14 +389,12 @@ int main(int argc, char **argv)
 		history_fini(&h);
 		return EXIT_SUCCESS;
 	}
-	choose_sets(&c);
+	if (argc == 1)
+		run_cases(&c);
 	if (c.file) {
-		c.n_random = 0;
-		c.each = 0;
-		history_read(&h, c.file);
-		run_all_sets(&c, &h, 0);
-		history_fini(&h);
+		run_file(&c, c.file);
 	} else {
+		choose_sets(&c, c.names);
 		run_campaign(&c);
 	}
 	check_generator(&c);
