@@ -436,10 +436,10 @@ int main(void)
 	tcase_add_test(tc, writers_wait_when_all_memtables_are_full);
 	tcase_add_test(tc, a_stalled_writer_hears_of_a_failing_flush);
 	tcase_add_test(tc, a_flush_on_demand_waits_for_room_without_deadlock);
+	tcase_add_loop_test(tc, closing_is_refused_while_a_writer_waits, 0, 2);
 	tcase_add_test(tc, writers_are_slowed_then_stopped_by_level_0);
 	tcase_add_test(tc, at_the_stop_writers_wait_for_the_compaction);
 	tcase_add_test(tc, writers_wait_when_too_much_is_to_be_compacted);
-	tcase_add_loop_test(tc, closing_is_refused_while_a_writer_waits, 0, 2);
 	tcase_add_test(tc,
 		       at_the_stop_writers_do_not_wait_for_what_keeps_failing);
 	tcase_add_test(tc, without_automatic_compactions_level_0_stalls_nobody);
