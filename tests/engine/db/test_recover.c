@@ -931,6 +931,30 @@ START_TEST(more_than_fits_into_memory_is_written_out_on_the_way)
 }
 END_TEST
 
+/* Memtables may have become smaller since it was written. */
+START_TEST(a_batch_larger_than_a_memtable_is_replayed)
+{
+	struct test_db t, u;
+	char value[20001];
+
+	tdb_init(&t, NULL);
+	tdb_open(&t);
+	memset(value, 'x', sizeof(value) - 1);
+	value[sizeof(value) - 1] = 0;
+	tdb_put(&t, "a", "before");
+	tdb_put(&t, "b", value);
+	tdb_put(&t, "c", "after");
+	tdb_init(&u, env_mem_crash_clone(t.mem, 1, 100));
+	tdb_fini(&t);
+	tdb_set(&u, "write_buffer_size", "4K");
+	tdb_open(&u);
+	tdb_expect(&u, "a", "before");
+	tdb_expect(&u, "b", value);
+	tdb_expect(&u, "c", "after");
+	tdb_fini(&u);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("recover");
@@ -949,6 +973,7 @@ int main(void)
 	tcase_add_test(tc, numbers_go_on_behind_what_was_replayed);
 	tcase_add_test(tc,
 		       more_than_fits_into_memory_is_written_out_on_the_way);
+	tcase_add_test(tc, a_batch_larger_than_a_memtable_is_replayed);
 	tcase_add_test(
 		tc,
 		an_empty_range_has_a_number_in_its_log_and_none_in_the_next);
