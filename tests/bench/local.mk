@@ -51,6 +51,29 @@ bench: tests/bench/bench-engine$(EXEEXT) tests/bench/bench-cairn$(EXEEXT)
 		$(MAKE) $(AM_MAKEFLAGS) $(BENCH_OTHERS); fi
 PHONY_TARGETS += bench
 
+# cairn's revisions beside an etcd that the program starts: scripts/bench-mvcc.
+# The check runs it for a moment, alone, so that it stays fit for use.
+if HAVE_JANSSON
+check_PROGRAMS += tests/bench/bench-mvcc
+TESTS += tests/bench/bench_mvcc.sh
+tests_bench_bench_mvcc_SOURCES = \
+	tests/bench/bench_mvcc.c \
+	tests/bench/grpc.c \
+	tests/bench/grpc.h \
+	tests/bench/mvcc_cairn.c \
+	tests/bench/mvcc_etcd.c \
+	tests/bench/mvcc_peer.h \
+	tests/bench/workload.c \
+	tests/bench/workload.h \
+	tests/compat/etcd_server.c \
+	tests/compat/etcd_server.h \
+	tests/mvcc/etcd_trace.c \
+	tests/mvcc/etcd_trace.h
+tests_bench_bench_mvcc_CFLAGS = $(AM_CFLAGS) $(JANSSON_CFLAGS)
+tests_bench_bench_mvcc_LDADD = libmvcc.la $(JANSSON_LIBS) -lm
+endif
+
 CLEANFILES += $(BENCH_OTHERS) tests/bench/peer_*.o $(EXTRA_PROGRAMS)
 EXTRA_DIST += tests/bench/peer_rocksdb.cc tests/bench/peer_leveldb.cc \
 	tests/bench/peer_lmdb.c
+EXTRA_DIST += tests/bench/bench_mvcc.sh

@@ -19,6 +19,8 @@
 
 /* How long it may take to listen: a busy machine must not reach it. */
 #define START_SECONDS 60
+/* How often to look. */
+#define LOOKS_PER_SECOND 200
 
 bool etcd_server_there(void)
 {
@@ -69,7 +71,7 @@ static bool listens(int port)
 	return ok;
 }
 
-static _Noreturn void run_etcd(const struct etcd_server *s, int peer_port)
+static _Noreturn void run_etcd(const struct etcd_server *s)
 {
 	char log[300], peer[64], cluster[96], data[300];
 	int fd;
@@ -78,13 +80,15 @@ static _Noreturn void run_etcd(const struct etcd_server *s, int peer_port)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	snprintf(log, sizeof(log), "%s/log", s->dir);
 	snprintf(data, sizeof(data), "%s/data", s->dir);
-	snprintf(peer, sizeof(peer), "http://127.0.0.1:%d", peer_port);
+	snprintf(peer, sizeof(peer), "http://127.0.0.1:%d", s->peer_port);
 	snprintf(cluster, sizeof(cluster), "default=%s", peer);
 	fd = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 	if (fd >= 0) {
 		dup2(fd, 1);
 		dup2(fd, 2);
 	}
+	for (size_t i = 0; s->settings && s->settings[i][0]; i++)
+		setenv(s->settings[i][0], s->settings[i][1], 1);
 	execlp("etcd", "etcd", "--data-dir", data, "--listen-client-urls",
 	       s->url, "--advertise-client-urls", s->url, "--listen-peer-urls",
 	       peer, "--initial-advertise-peer-urls", peer, "--initial-cluster",
@@ -93,27 +97,19 @@ static _Noreturn void run_etcd(const struct etcd_server *s, int peer_port)
 	_exit(127);
 }
 
-void etcd_server_start(struct etcd_server *s)
+/* Returns when it listens. */
+static void run(struct etcd_server *s)
 {
-	const struct timespec moment = { .tv_nsec = 50000000 };
-	const char *tmp = getenv("TMPDIR");
-	int client_fd, peer_fd;
-	int port = free_port(&client_fd), peer = free_port(&peer_fd);
+	const struct timespec moment = { .tv_nsec = 1000000000 /
+						    LOOKS_PER_SECOND };
 
-	snprintf(s->dir, sizeof(s->dir), "%s/cairn-etcd.XXXXXX",
-		 tmp ? tmp : "/tmp");
-	if (!mkdtemp(s->dir))
-		trace_die("%s: %s", s->dir, strerror(errno));
-	snprintf(s->url, sizeof(s->url), "http://127.0.0.1:%d", port);
-	close(client_fd);
-	close(peer_fd);
 	s->pid = fork();
 	if (s->pid < 0)
 		trace_die("fork: %s", strerror(errno));
 	if (s->pid == 0)
-		run_etcd(s, peer);
-	for (int i = 0; i < START_SECONDS * 20; i++) {
-		if (listens(port))
+		run_etcd(s);
+	for (int i = 0; i < START_SECONDS * LOOKS_PER_SECOND; i++) {
+		if (listens(s->port))
 			return;
 		if (waitpid(s->pid, NULL, WNOHANG) == s->pid) {
 			s->pid = 0;
@@ -122,6 +118,35 @@ void etcd_server_start(struct etcd_server *s)
 		nanosleep(&moment, NULL);
 	}
 	trace_die("etcd does not listen on %s", s->url);
+}
+
+void etcd_server_start(struct etcd_server *s)
+{
+	const char *tmp = getenv("TMPDIR");
+	int client_fd, peer_fd;
+
+	s->port = free_port(&client_fd);
+	s->peer_port = free_port(&peer_fd);
+	snprintf(s->dir, sizeof(s->dir), "%s/cairn-etcd.XXXXXX",
+		 tmp ? tmp : "/tmp");
+	if (!mkdtemp(s->dir))
+		trace_die("%s: %s", s->dir, strerror(errno));
+	snprintf(s->url, sizeof(s->url), "http://127.0.0.1:%d", s->port);
+	close(client_fd);
+	close(peer_fd);
+	run(s);
+}
+
+void etcd_server_end(struct etcd_server *s)
+{
+	kill(s->pid, SIGTERM);
+	waitpid(s->pid, NULL, 0);
+	s->pid = 0;
+}
+
+void etcd_server_resume(struct etcd_server *s)
+{
+	run(s);
 }
 
 static int remove_one(const char *path, const struct stat *st, int type,
