@@ -23,6 +23,9 @@
 #define ROUNDS_MAX  1000
 #define KEYS_MAX    UINT64_C(1000000000)
 
+/* etcd takes requests of up to 1.5 MiB, and loading makes large ones. */
+#define VALUE_MAX 8192
+
 #define RANGE_LEN         1000
 #define HISTORY_KEYS      16
 #define HISTORY_VERSIONS  100
@@ -910,7 +913,7 @@ int main(int argc, char **argv)
 			s.keys = number(optarg, RANGE_LEN, KEYS_MAX);
 			break;
 		case 'v':
-			s.value = number(optarg, BENCH_VALUE_MIN, 32768);
+			s.value = number(optarg, BENCH_VALUE_MIN, VALUE_MAX);
 			break;
 		case 'r':
 			s.rounds = (unsigned)number(optarg, 1, ROUNDS_MAX);

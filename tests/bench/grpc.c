@@ -115,7 +115,10 @@ enum { SETTING_INITIAL_WINDOW = 4, ERROR_CANCEL = 8 };
 #define WINDOW_DEFAULT 65535
 #define WINDOW_MAX     INT32_MAX
 #define READ_LEN       65536u
-/* When to allow the other side to send more, which may send WINDOW_MAX. */
+/* What the other side may send on a stream. Less than may be, because it is
+ * allowed more for what came on the stream before, too. */
+#define WINDOW_STREAM (INT32_C(1) << 30)
+/* When to allow it to send more. */
 #define ACKNOWLEDGE_LEN (UINT64_C(1) << 20)
 
 struct frame {
@@ -254,7 +257,7 @@ static int acknowledge(struct grpc *g)
 		return 0;
 	put_be32(n, (uint32_t)g->unacknowledged);
 	g->unacknowledged = 0;
-	/* Of an earlier stream some may be counted to this one: no matter. */
+	/* Some of it may have come on an earlier stream: WINDOW_STREAM. */
 	return send_frame(g, FRAME_WINDOW_UPDATE, 0, 0, n, 4) ||
 	       send_frame(g, FRAME_WINDOW_UPDATE, 0, g->stream, n, 4);
 }
@@ -325,7 +328,7 @@ static int say_hello(struct grpc *g)
 	struct buf b = { 0 };
 	int err;
 
-	put_be32(setting + 2, WINDOW_MAX);
+	put_be32(setting + 2, WINDOW_STREAM);
 	put_be32(more, WINDOW_MAX - WINDOW_DEFAULT);
 	must(buf_append(&b, preface, sizeof(preface) - 1));
 	add_frame(&b, FRAME_SETTINGS, 0, 0, setting, sizeof(setting));
