@@ -22,13 +22,17 @@ static int check(int err)
 	return err;
 }
 
-static int open_store(struct store *s)
+static int open_store(struct store *s, bool new_one)
 {
 	struct cairn_options *o = cairn_options_new();
 	const struct mvcc_options opts = { .engine = o };
-	int err = o ? cairn_options_set(o, "create_if_missing", "true")
-		    : CAIRN_ENOMEM;
+	int err = o ? CAIRN_OK : CAIRN_ENOMEM;
 
+	if (!err && new_one)
+		err = cairn_options_set(o, "create_if_missing", "true");
+	/* In one of an earlier run the values are others. */
+	if (!err && new_one)
+		err = cairn_options_set(o, "error_if_exists", "true");
 	if (!err)
 		err = mvcc_open(s->dir, &opts, &s->m);
 	cairn_options_free(o);
@@ -45,7 +49,7 @@ static int start(const char *scratch, const struct bench_values *values,
 		return check(CAIRN_ENOMEM);
 	s->values = values;
 	snprintf(s->dir, sizeof(s->dir), "%s/cairn", scratch);
-	err = open_store(s);
+	err = open_store(s, true);
 	if (err)
 		free(s);
 	else
@@ -100,7 +104,7 @@ static int restart(void *store, struct cairn_slice key, double *seconds)
 	malloc_trim(0);
 	mvcc_bench_reset_peak(0);
 	at = mvcc_bench_now();
-	err = open_store(s);
+	err = open_store(s, false);
 	if (!err)
 		err = get(s, key, 0);
 	*seconds = mvcc_bench_now() - at;
