@@ -314,10 +314,17 @@ enum cairn_entry_kind {
  * tells what was found by cairn_table_property_set(); anything but CAIRN_OK
  * fails the table. end frees the state. One thread at a time per table.
  * Borrowed; must outlive the database.
+ *
+ * garbage names the property, if any, that tells what of the table becomes
+ * garbage: steps of a position and a number of bytes, both 8 bytes big-endian
+ * and both ascending, at most 64. From each position on the compaction filter
+ * drops so many bytes of the table's keys and values, in all. What a position
+ * is the application knows; see cairn_collect_garbage().
  */
 struct cairn_table_properties;
 struct cairn_table_collector {
 	const char *name;
+	const char *garbage; /* NULL: nothing is known */
 	void *ctx;
 	void *(*begin)(void *ctx);
 	void (*add)(void *table, enum cairn_entry_kind kind,
@@ -730,6 +737,17 @@ int cairn_flush(struct cairn_db *db, bool wait);
 int cairn_compact_range(struct cairn_db *db, struct cairn_slice from,
 			struct cairn_slice to, const _Bool volatile *cancel);
 
+/*
+ * The compaction filter drops more than before: what tables say becomes garbage
+ * up to this position (struct cairn_table_collector). Tables that are garbage
+ * for 30 % or more are rewritten in the background, when nothing else is more
+ * urgent, so that it costs no more than 2.4 bytes written for each that comes
+ * free. A table is rewritten once for a position, whatever the filter does.
+ * Cheap; positions only grow, lower ones are ignored, and so are all of them
+ * when compactions are not automatic. Not remembered when closed.
+ */
+void cairn_collect_garbage(struct cairn_db *db, uint64_t position);
+
 /* How far a compaction that was asked for has come. */
 struct cairn_compact_progress {
 	uint64_t job; /* its number, for cairn_cancel_job() */
@@ -962,6 +980,7 @@ struct cairn_metrics {
 	uint64_t compactions_elision_only; /* of tombstones at the bottom */
 	uint64_t compactions_tombstones;   /* tables of many tombstones */
 	uint64_t compactions_reads;        /* tables that reads often pass */
+	uint64_t compactions_garbage;      /* cairn_collect_garbage() */
 	uint64_t compactions_manual;
 	uint64_t compactions_running;
 	uint64_t compactions_queued;

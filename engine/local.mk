@@ -91,6 +91,8 @@ libengine_la_SOURCES = \
 	engine/table/filter.h \
 	engine/table/format.c \
 	engine/table/format.h \
+	engine/table/garbage.c \
+	engine/table/garbage.h \
 	engine/table/index.c \
 	engine/table/index.h \
 	engine/table/pin.h \

@@ -186,9 +186,25 @@ int mvcc_forget(struct mvcc *m, int64_t rev)
 		mutex_unlock(&m->pins_mu);
 	}
 	mutex_unlock(&m->forget_mu);
-	if (!err)
+	if (!err) {
+		forget_collect(m, store_horizon(m));
 		forget_kick(m);
+	}
 	return err;
+}
+
+void forget_collect(struct mvcc *m, int64_t horizon)
+{
+	int64_t told =
+		atomic_load_explicit(&m->collected, memory_order_relaxed);
+
+	while (horizon > told)
+		if (atomic_compare_exchange_weak_explicit(
+			    &m->collected, &told, horizon, memory_order_relaxed,
+			    memory_order_relaxed)) {
+			cairn_collect_garbage(m->db, (uint64_t)horizon);
+			return;
+		}
 }
 
 /* --------------------------------------------------------------- leftovers */

@@ -38,6 +38,10 @@ void forget_leftover(struct mvcc *m, struct leftover *l);
  */
 MUST_CHECK int forget_leftover_now(struct mvcc *m, uint64_t object);
 
+/* Readers or the bound have moved: the horizon is this now, -1: there is none.
+ * Lets the engine collect what has become garbage. Cheap when it is not new. */
+void forget_collect(struct mvcc *m, int64_t horizon);
+
 /* Something may be due: bound or pins have moved, an object has ended. */
 void forget_kick(struct mvcc *m);
 

@@ -52,6 +52,8 @@ libmvcc_la_SOURCES = \
 	mvcc/sha256.h \
 	mvcc/store.c \
 	mvcc/store.h \
+	mvcc/table_garbage.c \
+	mvcc/table_garbage.h \
 	mvcc/table_revs.c \
 	mvcc/table_revs.h \
 	mvcc/txn.c \

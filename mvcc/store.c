@@ -369,7 +369,8 @@ int store_pin(struct mvcc *m, int64_t rev, int64_t *resolved)
 
 	mutex_lock(&m->pins_mu);
 	/* What is current is never forgotten. It is not looked up twice: a
-	 * commit may come between, and a plain store has nothing but the last. */
+	 * commit may come between, and a plain store has nothing but the last.
+	 */
 	if (rev <= 0)
 		rev = atomic_load(&m->current);
 	else if ((err = check_rev_locked(m, rev)))
@@ -428,6 +429,7 @@ void mvcc_unpin(struct mvcc *m, int64_t rev)
 		horizon = horizon_locked(m);
 	}
 	mutex_unlock(&m->pins_mu);
+	forget_collect(m, horizon);
 	if (horizon > atomic_load(&m->worker.swept) &&
 	    atomic_load(&m->objects_ended) > 0)
 		forget_kick(m);
@@ -814,6 +816,7 @@ int mvcc_open(const char *dir, const struct mvcc_options *opts,
 		(void)cairn_close(m->db);
 		goto out;
 	}
+	forget_collect(m, store_horizon(m));
 	*out = m;
 	m = NULL;
 out:

@@ -119,6 +119,9 @@ struct mvcc {
 	 * Sequentially consistent. */
 	_Atomic int64_t begun;
 
+	/* The horizon that the engine was told last; relaxed. */
+	_Atomic int64_t collected;
+
 	struct mutex forget_mu;
 	struct mutex pins_mu;
 	/* Guarded by pins_mu; forgotten is also read without, where it is only

@@ -4,23 +4,25 @@
 #include <stdlib.h>
 
 #include "mvcc/encode.h"
+#include "mvcc/table_garbage.h"
 
 /* -------------------------------------------------------------- collecting */
 
-struct range {
+struct table {
 	int64_t min;
 	int64_t max; /* below min: nothing yet */
+	struct table_garbage garbage;
 };
 
 static void *begin(void *ctx)
 {
-	struct range *r = malloc(sizeof(*r));
+	struct table *t = malloc(sizeof(*t));
 
 	(void)ctx;
 	/* Without memory the table goes without, which is slower only. */
-	if (r)
-		*r = (struct range){ INT64_MAX, -1 };
-	return r;
+	if (t)
+		*t = (struct table){ .min = INT64_MAX, .max = -1 };
+	return t;
 }
 
 /* False: an entry that has no revision. */
@@ -54,17 +56,18 @@ static bool main_of(struct cairn_slice key, int64_t *main)
 static void add(void *table, enum cairn_entry_kind kind, struct cairn_slice key,
 		struct cairn_slice value)
 {
-	struct range *r = table;
+	struct table *t = table;
 	int64_t main;
 
-	(void)value;
 	/* Filters leave out points only. */
 	if (kind == CAIRN_ENTRY_RANGE_DELETE || !main_of(key, &main))
 		return;
-	if (main < r->min)
-		r->min = main;
-	if (main > r->max)
-		r->max = main;
+	if (main < t->min)
+		t->min = main;
+	if (main > t->max)
+		t->max = main;
+	if (kind == CAIRN_ENTRY_PUT)
+		table_garbage_add(&t->garbage, key, value);
 }
 
 static int set(struct cairn_table_properties *p, const char *name, int64_t main)
@@ -78,21 +81,32 @@ static int set(struct cairn_table_properties *p, const char *name, int64_t main)
 
 static int finish(void *table, struct cairn_table_properties *out)
 {
-	const struct range *r = table;
+	const struct table *t = table;
 	int err;
 
-	if (r->max < r->min)
+	if (t->max < t->min)
 		return CAIRN_OK;
-	err = set(out, TABLE_REVS_MIN, r->min);
-	return err ? err : set(out, TABLE_REVS_MAX, r->max);
+	err = set(out, TABLE_REVS_MIN, t->min);
+	if (!err)
+		err = set(out, TABLE_REVS_MAX, t->max);
+	return err ? err : table_garbage_finish(&t->garbage, out);
+}
+
+static void end(void *table)
+{
+	struct table *t = table;
+
+	table_garbage_fini(&t->garbage);
+	free(t);
 }
 
 const struct cairn_table_collector table_revs_collector = {
 	.name = "cairn.mvcc.revisions",
+	.garbage = TABLE_GARBAGE,
 	.begin = begin,
 	.add = add,
 	.finish = finish,
-	.end = free,
+	.end = end,
 };
 
 /* --------------------------------------------------------------- filtering */

@@ -21,7 +21,8 @@
 #define TABLE_REVS_MIN "cairn.mvcc.min-main"
 #define TABLE_REVS_MAX "cairn.mvcc.max-main"
 
-/* Writes them; has no state but that of each table. */
+/* Writes them, and what becomes garbage (table_garbage.h); has no state but
+ * that of each table. */
 extern const struct cairn_table_collector table_revs_collector;
 
 /* A filter, and what it looks for; must stay where it is. */

@@ -2,9 +2,9 @@
 dist_check_SCRIPTS += scripts/check-layers.sh scripts/check-headers.sh \
 	scripts/check-mutants.sh
 EXTRA_DIST += scripts/bench-engine scripts/bench-mvcc \
-	scripts/campaign scripts/check scripts/deps \
+	scripts/campaign scripts/check scripts/deps scripts/format.sh \
 	scripts/fuzz scripts/mutants scripts/quickstart scripts/tee \
-	 engine/PITFALLS.md tests/engine/mutants
+	engine/PITFALLS.md tests/engine/mutants
 
 # Draws the layer rule, the self-contained headers and the patches that take
 # guards out into make check.

@@ -86,6 +86,7 @@ unit_tests = \
 	tests/engine/table/test_codec_foreign \
 	tests/engine/table/test_compress \
 	tests/engine/table/test_format \
+	tests/engine/table/test_garbage \
 	tests/engine/table/test_index \
 	tests/engine/table/test_props \
 	tests/engine/table/test_salvage \
@@ -280,6 +281,8 @@ tests_engine_table_test_compress_CFLAGS = $(unit_cflags)
 tests_engine_table_test_compress_LDADD = $(unit_ldadd)
 tests_engine_table_test_format_CFLAGS = $(unit_cflags)
 tests_engine_table_test_format_LDADD = $(unit_ldadd)
+tests_engine_table_test_garbage_CFLAGS = $(unit_cflags)
+tests_engine_table_test_garbage_LDADD = $(unit_ldadd)
 tests_engine_table_test_index_CFLAGS = $(unit_cflags)
 tests_engine_table_test_index_LDADD = $(unit_ldadd)
 tests_engine_table_test_props_CFLAGS = $(unit_cflags)

@@ -15,6 +15,7 @@ struct output_table {
 	char *path;
 	bool created; /* the file exists and is to be unlinked on failure */
 	struct table_summary summary; /* once finished */
+	struct garbage *garbage;      /* once checked; NULL: none */
 };
 
 struct outputs {
@@ -58,6 +59,7 @@ static void outputs_fini(struct outputs *o)
 	for (size_t i = 0; i < o->n; i++) {
 		free(o->tables[i].path);
 		table_summary_fini(&o->tables[i].summary);
+		free(o->tables[i].garbage);
 	}
 	free(o->tables);
 	range_out_fini(&o->ranges);
@@ -356,7 +358,7 @@ static uint64_t n_tombs(const struct table *t)
 }
 
 /* What the disk gives back must be what was put there. */
-static int check_table(struct outputs *o, const struct output_table *t)
+static int check_table(struct outputs *o, struct output_table *t)
 {
 	struct table_ref *ref;
 	const struct table_props *props;
@@ -373,11 +375,15 @@ static int check_table(struct outputs *o, const struct output_table *t)
 	else if (props->range_deletions != t->summary.range_deletions ||
 		 n_tombs(table_ref_table(ref)) != t->summary.range_deletions)
 		err = unlike(t, "number of range tombstones");
+	else
+		err = garbage_of_table(
+			props, o->ctx->level_options[o->opts.level].collector,
+			t->summary.size, &t->garbage);
 	table_cache_release(o->ctx->tables, ref);
 	return err ? err : check_bounds(o, t);
 }
 
-static int add_to_edit(struct outputs *o, const struct output_table *t,
+static int add_to_edit(struct outputs *o, struct output_table *t,
 		       struct version_edit *edit)
 {
 	const struct table_summary *s = &t->summary;
@@ -392,6 +398,8 @@ static int add_to_edit(struct outputs *o, const struct output_table *t,
 					  ? o->opts.oldest_ancestor_time
 					  : o->now;
 	atomic_store_explicit(&f->dense, s->dense, memory_order_relaxed);
+	file_meta_set_garbage(f, t->garbage);
+	t->garbage = NULL;
 	file_meta_set_counts(f, s->entries, s->deletions, s->range_deletions);
 	err = version_edit_add_file(edit, o->opts.level, f);
 	file_meta_unref(f);

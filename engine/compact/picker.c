@@ -197,8 +197,8 @@ int picker_pick(const struct version *v, const struct picker_options *o,
 {
 	static int (*const ways[])(const struct picker *p,
 				   struct compaction_plan *out) = {
-		special_pick_drop,  pick_score,         special_pick_elide,
-		special_pick_dense, special_pick_reads,
+		special_pick_drop,    pick_score,         special_pick_elide,
+		special_pick_garbage, special_pick_dense, special_pick_reads,
 	};
 	struct compaction_plan plan = { 0 };
 	struct picker p;

@@ -13,10 +13,11 @@
  *
  * Beside what levels ask for by their size there is what single files ask for
  * (special.c): to be dropped, because range tombstones above delete all of
- * them; to be rewritten without their tombstones at the bottom; to be moved on
- * because they are mostly tombstones or because reads pass through them often.
- * Such files are found elsewhere and handed over, so that a pick does not have
- * to look at every file of a tree of terabytes.
+ * them; to be rewritten without their tombstones at the bottom, or without what
+ * the compaction filter has come to drop; to be moved on because they are
+ * mostly tombstones or because reads pass through them often. Such files are
+ * found elsewhere and handed over, so that a pick does not have to look at
+ * every file of a tree of terabytes.
  */
 #ifndef CAIRN_COMPACT_PICKER_H
 #define CAIRN_COMPACT_PICKER_H
@@ -32,12 +33,13 @@ struct picker_options {
 };
 
 enum compaction_kind {
-	COMPACT_SCORE,  /* a level is over its target */
-	COMPACT_DROP,   /* delete-only: the inputs, of one level, just go */
-	COMPACT_ELIDE,  /* elision-only: rewritten without their tombstones */
-	COMPACT_DENSE,  /* one file of many tombstones moves on */
-	COMPACT_READS,  /* one file that reads often pass through moves on */
-	COMPACT_MANUAL, /* somebody asked */
+	COMPACT_SCORE,   /* a level is over its target */
+	COMPACT_DROP,    /* delete-only: the inputs, of one level, just go */
+	COMPACT_ELIDE,   /* elision-only: rewritten without their tombstones */
+	COMPACT_GARBAGE, /* rewritten without what the filter drops now */
+	COMPACT_DENSE,   /* one file of many tombstones moves on */
+	COMPACT_READS,   /* one file that reads often pass through moves on */
+	COMPACT_MANUAL,  /* somebody asked */
 	/* No job: where damage was met. To be left alone like the inputs of
 	 * one, except that its files may be dropped, which reads nothing. */
 	COMPACT_PROBLEM,
@@ -77,7 +79,11 @@ struct picker_running {
 	 * none: not known, and nothing that depends on them is picked. */
 	const uint64_t *snapshots;
 	size_t n_snapshots;
-	/* Files for which file_meta_is_notable(), live or not. */
+	/* As far as the compaction filter drops what tables say becomes
+	 * garbage; 0: nothing is known to. */
+	uint64_t garbage_position;
+	/* Files for which file_meta_is_notable() or file_meta_is_garbage(),
+	 * live or not. */
 	struct file_meta *const *marked;
 	size_t n_marked;
 	/* The smallest seqno in a memtable; 0: there is none. A table of level

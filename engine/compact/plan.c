@@ -238,6 +238,7 @@ const char *compaction_kind_name(enum compaction_kind kind)
 		[COMPACT_SCORE] = "score",
 		[COMPACT_DROP] = "delete-only",
 		[COMPACT_ELIDE] = "elision-only",
+		[COMPACT_GARBAGE] = "garbage",
 		[COMPACT_DENSE] = "tombstones",
 		[COMPACT_READS] = "reads",
 		[COMPACT_MANUAL] = "manual",

@@ -15,6 +15,9 @@
 #define DENSE_WIDTH_MAX 10
 #define READS_WIDTH_MAX 35
 
+/* How many files' worth are rewritten at once to be rid of garbage. */
+#define GARBAGE_FILES 4
+
 /* ------------------------------------------------------------- of one file */
 
 /* Where f stands in the version; false: it is not live. */
@@ -64,6 +67,34 @@ static bool is_settled(const struct picker_running *r,
 	       f->largest_seqno <= r->snapshots[0];
 }
 
+/* The newest snapshot that somebody holds; false: nobody does. */
+static bool newest_held(const struct picker_running *r, uint64_t *seqno)
+{
+	/* The last one is what is visible. */
+	if (r->n_snapshots < 2)
+		return false;
+	*seqno = r->snapshots[r->n_snapshots - 2];
+	return true;
+}
+
+static bool is_garbage(const struct picker_running *r,
+		       const struct file_meta *f)
+{
+	return file_meta_is_garbage(f, r->garbage_position);
+}
+
+/* Whether the compaction filter is asked about all of f. What a snapshot sees
+ * it may not drop, nor what nobody sees yet. */
+static bool is_filtered(const struct picker_running *r,
+			const struct file_meta *f)
+{
+	uint64_t held;
+
+	return f->seqnos_known && r->n_snapshots &&
+	       f->largest_seqno <= r->snapshots[r->n_snapshots - 1] &&
+	       (!newest_held(r, &held) || f->smallest_seqno > held);
+}
+
 static bool is_dense(const struct file_meta *f)
 {
 	return atomic_load_explicit(&f->dense, memory_order_relaxed);
@@ -71,7 +102,7 @@ static bool is_dense(const struct file_meta *f)
 
 uint64_t picker_blocked_below(const struct picker_running *r)
 {
-	uint64_t below = 0;
+	uint64_t below = 0, held = 0;
 
 	for (size_t i = 0; i < r->n_marked; i++) {
 		const struct file_meta *f = r->marked[i];
@@ -83,6 +114,9 @@ uint64_t picker_blocked_below(const struct picker_running *r)
 		if ((is_dense(f) || file_meta_has_garbage(f)) &&
 		    !is_settled(r, f) && f->largest_seqno > seqno)
 			seqno = f->largest_seqno;
+		if (is_garbage(r, f) && newest_held(r, &held) &&
+		    !is_filtered(r, f) && held >= seqno)
+			seqno = held + 1;
 		if (seqno > below)
 			below = seqno;
 	}
@@ -227,6 +261,68 @@ int special_pick_elide(const struct picker *p, struct compaction_plan *out)
 		out->kind = COMPACT_ELIDE;
 		snprintf(out->reason, sizeof(out->reason),
 			 "tombstones at the bottom, in L%d", level);
+		err = plan_in_place(p, level, &run, out);
+		if (err || !plan_conflicts(out, p->running))
+			return err;
+		compaction_plan_fini(out);
+	}
+	return CAIRN_NOT_FOUND;
+}
+
+/* ----------------------------------------------------------------- garbage */
+
+static bool can_collect(const struct picker *p, int level,
+			const struct file_meta *f)
+{
+	picker_step(p->running);
+	return is_garbage(p->running, f) && is_filtered(p->running, f) &&
+	       !is_busy(f, level, p->running);
+}
+
+/* The run of files around index that can be rewritten in one job. */
+static bool garbage_run(const struct picker *p, int level, size_t index,
+			struct run *run)
+{
+	const struct version_files *files = &p->v->level[level];
+	uint64_t left = GARBAGE_FILES * output_size(p, level);
+
+	*run = (struct run){ index, index + 1 };
+	if (!can_collect(p, level, files->files[index]))
+		return false;
+	/* Neighbours in level 0 share keys. */
+	if (level == 0)
+		return !is_l0_input(files->files[index], p->running);
+	left -= left < files->files[index]->size ? left
+						 : files->files[index]->size;
+	while (run->begin > 0 && files->files[run->begin - 1]->size <= left &&
+	       can_collect(p, level, files->files[run->begin - 1]))
+		left -= files->files[--run->begin]->size;
+	while (run->end < files->n && files->files[run->end]->size <= left &&
+	       can_collect(p, level, files->files[run->end]))
+		left -= files->files[run->end++]->size;
+	run_widen(files, run);
+	for (size_t i = run->begin; i < run->end; i++)
+		if (is_busy(files->files[i], level, p->running))
+			return false;
+	return true;
+}
+
+int special_pick_garbage(const struct picker *p, struct compaction_plan *out)
+{
+	for (size_t i = 0; i < p->running->n_marked; i++) {
+		const struct file_meta *f = p->running->marked[i];
+		struct run run;
+		size_t index;
+		int level, err;
+
+		picker_step(p->running);
+		if (!is_garbage(p->running, f) ||
+		    !locate(p, f, &level, &index) ||
+		    !garbage_run(p, level, index, &run))
+			continue;
+		out->kind = COMPACT_GARBAGE;
+		snprintf(out->reason, sizeof(out->reason),
+			 "L%d table of much that is forgotten", level);
 		err = plan_in_place(p, level, &run, out);
 		if (err || !plan_conflicts(out, p->running))
 			return err;

@@ -25,6 +25,14 @@ MUST_CHECK int special_pick_elide(const struct picker *p,
 				  struct compaction_plan *out);
 
 /*
+ * A file of which much is garbage by now, for the compaction filter: rewritten
+ * where it is, in level 0 as well, so that what it costs is known. Its
+ * neighbours go along when they ask for the same, lest files get ever smaller.
+ */
+MUST_CHECK int special_pick_garbage(const struct picker *p,
+				    struct compaction_plan *out);
+
+/*
  * A file with blocks of hardly anything but tombstones, which scans have to
  * pass one by one: towards the level where they can go. Not in level 0, which
  * is moved on soon enough.

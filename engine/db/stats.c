@@ -221,6 +221,7 @@ static void get_guarded(struct cairn_db *db, uint64_t now,
 	out->compactions_elision_only = s->compactions_of[COMPACT_ELIDE];
 	out->compactions_tombstones = s->compactions_of[COMPACT_DENSE];
 	out->compactions_reads = s->compactions_of[COMPACT_READS];
+	out->compactions_garbage = s->compactions_of[COMPACT_GARBAGE];
 	out->compactions_manual = s->compactions_of[COMPACT_MANUAL];
 	out->compactions_failed = s->compactions_failed;
 	out->stalls = s->stalls;

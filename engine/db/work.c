@@ -220,6 +220,7 @@ int job_begin(struct work *w, struct job *j)
 	assert_no_conflict(w, j);
 	j->work = w;
 	j->id = ++w->last_job;
+	j->garbage_position = w->garbage_position;
 	j->started_us = env_now_us(db->env);
 	j->started_mono_us = env_mono_us(db->env);
 	pace_begin(j);
@@ -327,6 +328,7 @@ int running_plans_new(const struct work *w, bool with_problems,
 		.snapshots =
 			(const uint64_t *)(const void *)out->snapshots.data,
 		.n_snapshots = out->snapshots.len / sizeof(uint64_t),
+		.garbage_position = w->garbage_position,
 		.marked = w->marked.files,
 		.n_marked = w->marked.n,
 		.unflushed_seqno = work_unflushed_seqno(w->db),
@@ -448,8 +450,13 @@ static int compact(struct work *w, struct job *j, const struct version *v,
 static int install(struct work *w, struct job *j, struct job_result *r)
 {
 	struct cairn_db *db = w->db;
-	int err = work_log_edit(w, &r->edit);
+	int err;
 
+	/* What the filter left it would leave again. */
+	for (size_t i = 0;
+	     j->plan.kind == COMPACT_GARBAGE && i < r->edit.n_added; i++)
+		r->edit.added[i].meta->garbage_collected = j->garbage_position;
+	err = work_log_edit(w, &r->edit);
 	if (err) {
 		work_set_error(w, ERROR_HARD, ERROR_OF_MANIFEST, err);
 		return err;

@@ -175,6 +175,7 @@ static void count_table(struct cairn_db *db, struct file_meta *f)
 {
 	const struct table_props *props;
 	const struct range_dels *dels;
+	struct garbage *garbage;
 	struct table_ref *ref;
 
 	/* Whoever reads the table will hear of what is wrong with it. */
@@ -184,6 +185,9 @@ static void count_table(struct cairn_db *db, struct file_meta *f)
 	dels = table_range_dels(table_ref_table(ref));
 	atomic_store_explicit(&f->dense, table_props_is_dense(props),
 			      memory_order_relaxed);
+	/* Without memory the garbage waits for another compaction. */
+	if (!garbage_of_table(props, db->opts.collector, f->size, &garbage))
+		file_meta_set_garbage(f, garbage);
 	file_meta_set_counts(f, props->entries, props->deletions,
 			     dels ? dels->n_tombs : 0);
 	table_cache_release(db->tables, ref);
@@ -196,6 +200,7 @@ static bool count_one(struct work *w)
 	struct cairn_db *db = w->db;
 	struct file_meta *f = NULL;
 	struct version *v;
+	size_t n_marked;
 
 	if (w->started && w->n_to_count)
 		f = next_uncounted(w, version_set_current(db->versions));
@@ -213,7 +218,10 @@ static bool count_one(struct work *w)
 	version_unref(v);
 	obsolete_wake(db->obsolete);
 	mutex_lock(&db->mu);
+	n_marked = w->marked.n;
 	work_note_file(w, f);
+	if (w->marked.n > n_marked)
+		work_wake(w);
 	file_meta_unref(f);
 	return true;
 }
@@ -251,7 +259,8 @@ void *work_flush_thread(void *arg)
 			work_install_read_state(w);
 			if (w->install_due)
 				cond_wait_us(&w->changed, &db->mu, 100000);
-		} else if (!work_learn_one(w) && !count_one(w)) {
+		} else if (!work_learn_one(w) && !work_find_garbage(w) &&
+			   !count_one(w)) {
 			cond_wait(&w->changed, &db->mu);
 			continue;
 		}

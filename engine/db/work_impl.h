@@ -23,8 +23,9 @@ struct job {
 	_Atomic uint64_t bytes_done; /* relaxed, for people */
 	uint64_t started_us;         /* wall clock */
 	uint64_t started_mono_us;
-	struct manual *manual; /* that it is a step of; NULL: none */
-	struct job_pace pace;  /* of the job's thread */
+	struct manual *manual;     /* that it is a step of; NULL: none */
+	struct job_pace pace;      /* of the job's thread */
+	uint64_t garbage_position; /* when it began */
 
 	/* For struct job_context. */
 	struct buf snapshots;
@@ -82,6 +83,11 @@ struct work {
 	bool learning;
 	uint64_t blocked_below; /* picker_blocked_below() of the last pick */
 
+	/* How far the compaction filter drops garbage, and whether files have
+	 * yet to be looked at for it. */
+	uint64_t garbage_position;
+	bool garbage_due;
+
 	/* The background error. */
 	struct background_error error;
 	_Atomic bool refuse_writes; /* release and acquire: with the message */
@@ -134,6 +140,9 @@ void work_note_file(struct work *w, struct file_meta *f);
 /* Look at the range tombstones of one more table; false when there is none. mu
  * held, let go meanwhile. */
 bool work_learn_one(struct work *w);
+/* Mark the files that are garbage by now; false when there is nothing to look
+ * for. mu held, let go meanwhile. */
+bool work_find_garbage(struct work *w);
 void work_marks_fini(struct work *w);
 
 /*

@@ -2,7 +2,8 @@
 /*
  * Which files the picker is to look at more closely (special.h). They are
  * marked when an edit brings them in, when their tables have been looked into,
- * and when reads have passed through them often.
+ * when reads have passed through them often, and when garbage is to be
+ * collected that they have.
  *
  * A mark that finds no memory is lost: then the file waits for a compaction
  * like any other.
@@ -74,7 +75,8 @@ void work_note_file(struct work *w, struct file_meta *f)
 	    atomic_load_explicit(&f->range_deletions, memory_order_relaxed) &&
 	    !file_list_add(&w->to_learn, f))
 		cond_broadcast(&w->changed);
-	if (file_meta_is_notable(f))
+	if (file_meta_is_notable(f) ||
+	    file_meta_is_garbage(f, w->garbage_position))
 		mark(w, f);
 }
 
@@ -159,5 +161,72 @@ bool work_learn_one(struct work *w)
 		mark(w, found.files[i]);
 	file_list_fini(&found);
 	work_wake(w);
+	return true;
+}
+
+/* ----------------------------------------------------------------- garbage */
+
+void cairn_collect_garbage(struct cairn_db *db, uint64_t position)
+{
+	struct work *w = db->work;
+
+	if (!w || !db->opts.auto_compactions)
+		return;
+	mutex_lock(&db->mu);
+	if (position > w->garbage_position) {
+		w->garbage_position = position;
+		w->garbage_due = true;
+		cond_broadcast(&w->changed);
+	}
+	mutex_unlock(&db->mu);
+}
+
+/* Files of v that are garbage. No locks; what finds no memory waits for the
+ * next position. */
+static void find_garbage(const struct version *v, uint64_t position,
+			 struct file_list *found)
+{
+	for (int level = 0; level < CAIRN_LEVELS; level++)
+		for (size_t i = 0; i < v->level[level].n; i++) {
+			struct file_meta *f = v->level[level].files[i];
+
+			if (file_meta_is_garbage(f, position))
+				(void)!file_list_add(found, f);
+		}
+}
+
+static int by_number(const void *a, const void *b)
+{
+	const struct file_meta *x = *(struct file_meta *const *)a;
+	const struct file_meta *y = *(struct file_meta *const *)b;
+
+	return (x->number > y->number) - (x->number < y->number);
+}
+
+bool work_find_garbage(struct work *w)
+{
+	struct cairn_db *db = w->db;
+	struct file_list found = { 0 };
+	uint64_t position = w->garbage_position;
+	struct version *v;
+
+	assert_held(&db->mu);
+	if (!w->started || !w->garbage_due)
+		return false;
+	w->garbage_due = false;
+	v = version_ref(version_set_current(db->versions));
+	mutex_unlock(&db->mu);
+	find_garbage(v, position, &found);
+	version_unref(v);
+	/* Marks are kept in this order. */
+	if (found.n)
+		qsort(found.files, found.n, sizeof(found.files[0]), by_number);
+	obsolete_wake(db->obsolete);
+	mutex_lock(&db->mu);
+	for (size_t i = 0; i < found.n; i++)
+		mark(w, found.files[i]);
+	if (found.n)
+		work_wake(w);
+	file_list_fini(&found);
 	return true;
 }

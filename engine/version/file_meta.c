@@ -18,6 +18,9 @@
 /* One entry in so many a tombstone (Pebble's share). */
 #define GARBAGE_ONE_IN 10
 
+/* Of what is rewritten so much must come free. */
+#define COLLECT_PERCENT 30
+
 void file_meta_forget_reads(struct file_meta *f)
 {
 	uint64_t n = f->size / BYTES_PER_READ;
@@ -40,6 +43,28 @@ bool file_meta_has_garbage(const struct file_meta *f)
 	return atomic_load_explicit(&f->range_deletions,
 				    memory_order_relaxed) ||
 	       deletions > entries / GARBAGE_ONE_IN;
+}
+
+void file_meta_set_garbage(struct file_meta *f, struct garbage *g)
+{
+	struct garbage *none = NULL;
+
+	if (!atomic_compare_exchange_strong_explicit(&f->garbage, &none, g,
+						     memory_order_release,
+						     memory_order_relaxed))
+		free(g);
+}
+
+bool file_meta_is_garbage(const struct file_meta *f, uint64_t position)
+{
+	uint64_t bytes;
+
+	if (position <= f->garbage_collected)
+		return false;
+	bytes = garbage_at(
+		atomic_load_explicit(&f->garbage, memory_order_acquire),
+		position);
+	return bytes && bytes >= f->size / 100 * COLLECT_PERCENT;
 }
 
 bool file_meta_is_notable(const struct file_meta *f)
@@ -111,8 +136,10 @@ void file_meta_unref(struct file_meta *f)
 	/* Release pairs with the acquire of whoever drops the last one. */
 	was = atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel);
 	assert(was > 0);
-	if (was == 1)
+	if (was == 1) {
+		free(atomic_load_explicit(&f->garbage, memory_order_relaxed));
 		free(f);
+	}
 }
 
 bool file_meta_before(const struct file_meta *a, const struct file_meta *b)

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "engine/kv/ikey.h"
+#include "engine/table/garbage.h"
 
 struct file_meta {
 	_Atomic uint32_t refs;
@@ -46,6 +47,13 @@ struct file_meta {
 	/* How many more sampled reads that touched other levels as well make it
 	 * worth a compaction. */
 	_Atomic int64_t reads_left;
+	/* What becomes garbage when; owned, NULL until known. Release and
+	 * acquire. */
+	_Atomic(struct garbage *) garbage;
+
+	/* It was written when what is garbage at this position could be
+	 * dropped. Constant once it is in a version. */
+	uint64_t garbage_collected;
 
 	/* Guarded by the database mutex: the job the file is an input of. */
 	uint64_t job;
@@ -92,7 +100,14 @@ static inline bool file_meta_read_often(const struct file_meta *f)
  * worth it. False as long as its counts are not known. */
 bool file_meta_has_garbage(const struct file_meta *f);
 
-/* Whether f is worth a second look of the picker (picker.h). */
+/* Take over what f's properties say, if nobody has done so yet. */
+void file_meta_set_garbage(struct file_meta *f, struct garbage *g);
+
+/* Whether so much of f is garbage at that position that it pays to rewrite it,
+ * and that was not yet tried. */
+bool file_meta_is_garbage(const struct file_meta *f, uint64_t position);
+
+/* Whether f is worth a second look of the picker (picker.h), garbage apart. */
 bool file_meta_is_notable(const struct file_meta *f);
 
 /*

@@ -256,6 +256,8 @@ static const struct stats_value values[] = {
 	  NULL, "Compactions of tables of mostly tombstones." },
 	{ "compaction/reads_total", STATS_U64, E(compactions_reads), NULL,
 	  "Compactions of tables that reads often pass." },
+	{ "compaction/garbage_total", STATS_U64, E(compactions_garbage), NULL,
+	  "Compactions of tables of much that is forgotten." },
 	{ "compaction/manual_total", STATS_U64, E(compactions_manual), NULL,
 	  "Compactions that somebody asked for." },
 	{ "compaction/failed_total", STATS_U64, E(compactions_failed), NULL,

@@ -2,6 +2,7 @@
 #include "tests/support/version_text.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "engine/base/error.h"
 #include "tests/support/runner.h"
@@ -55,6 +56,19 @@ static size_t parse_key(const char **s, const char *stops, uint8_t *out)
 	return len == 1 && out[0] == '.' ? 0 : len;
 }
 
+/* "40@7" */
+static void parse_garbage(const char **s, struct file_meta *f)
+{
+	struct garbage *g = malloc(sizeof(*g) + sizeof(g->step[0]));
+
+	ck_assert_ptr_nonnull(g);
+	g->n = 1;
+	g->step[0].bytes = f->size / 100 * parse_u64(s);
+	expect(s, '@');
+	g->step[0].position = parse_u64(s);
+	file_meta_set_garbage(f, g);
+}
+
 /* "9:[a-m]#31-40 16M" */
 static struct file_meta *parse_file(const char **s)
 {
@@ -101,6 +115,10 @@ static struct file_meta *parse_file(const char **s)
 			++*s;
 			f->entries = 100;
 			f->deletions = parse_u64(s);
+			--*s;
+		} else if (**s == '%') {
+			++*s;
+			parse_garbage(s, f);
 			--*s;
 		} else if (**s == '^') {
 			++*s;

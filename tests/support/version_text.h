@@ -10,8 +10,9 @@
  * may be left out (0), a single one too (#7). "[d-f)" ends with a range
  * tombstone that ends before f. A file is marked with ~ behind the size when
  * its seqnos are not known, with !N when N percent of it are tombstones, ^N
- * when all of it is deleted as of seqno N, = when it is dense with tombstones
- * and * when reads often pass through it.
+ * when all of it is deleted as of seqno N, %N@P when N percent of it are
+ * garbage from position P on, = when it is dense with tombstones and * when
+ * reads often pass through it.
  */
 #ifndef CAIRN_TESTS_SUPPORT_VERSION_TEXT_H
 #define CAIRN_TESTS_SUPPORT_VERSION_TEXT_H

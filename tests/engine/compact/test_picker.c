@@ -109,7 +109,9 @@ static void session_mark(struct session *s)
 	n = 0;
 	for (int l = 0; l < CAIRN_LEVELS; l++)
 		for (size_t i = 0; i < s->v->level[l].n; i++)
-			if (file_meta_is_notable(s->v->level[l].files[i]))
+			if (file_meta_is_notable(s->v->level[l].files[i]) ||
+			    file_meta_is_garbage(s->v->level[l].files[i],
+						 UINT64_MAX))
 				s->marked[n++] = s->v->level[l].files[i];
 	for (size_t i = 0; i < n; i++)
 		for (size_t k = i; k > 0; k--) {
@@ -528,6 +530,38 @@ static const struct {
 	{ "one file per job", "20",
 	  "L6: 1:[a-c]#1-9 9M!50 2:[d-e]#1-9 9M!50 3:[f-g]#1-30 9M!50",
 	  "L6>6 1 elision-only; L6>6 2 elision-only; -" },
+	/* garbage, as of position 7 */
+	{ "what is forgotten goes", "9", "L6: 1:[a-c]#1-9 9M%30@7",
+	  "L6>6 1 garbage; -" },
+	{ "not when it is too little", "9", "L6: 1:[a-c]#1-9 9M%29@7", "-" },
+	{ "nor before its time", "9", "L6: 1:[a-c]#1-9 9M%90@8", "-" },
+	{ "where it is, not further down", "9",
+	  "L4: 1:[a-c]#1-9 9M%40@1 L5: 2:[a-c] 9M L6: 3:[a-c] 50M",
+	  "L4>4 1 / 2 garbage; -" },
+	{ "in level 0 each by itself", "9",
+	  "L0: 1:[a-c]#1-3 9M%40@1 2:[b-d]#4-6 9M%40@1 3:[x-z]#7-9 9M%40@1",
+	  "L0>0 1 garbage; L0>0 3 garbage; -" },
+	{ "not while a snapshot sees some of it", "1 20",
+	  "L6: 1:[a-c]#1-9 9M%40@7", "-" },
+	{ "a snapshot from before does not matter", "0 20",
+	  "L6: 1:[a-c]#1-9 9M%40@7", "L6>6 1 garbage; -" },
+	{ "nor before all of it is published", "8", "L6: 1:[a-c]#1-9 9M%40@7",
+	  "-" },
+	{ "nor when that is not known", "", "L6: 1:[a-c]#1-9 9M%40@7", "-" },
+	{ "neighbours go along when they ask for the same", "9",
+	  "L6: 9:[a-c]#1-9 9M 1:[d-e]#1-9 9M%40@7 7:[f-g]#1-9 9M%40@7 "
+	  "8:[h-i]#1-9 9M 2:[k-l]#1-9 9M%40@6",
+	  "L6>6 1 7 garbage; L6>6 2 garbage; -" },
+	/* Four files of 4 MiB. */
+	{ "as long as the job stays small", "9",
+	  "L6: 3:[a-c]#1-9 9M%40@7 1:[d-e]#1-9 9M%40@7 2:[f-g]#1-9 7M%40@7 ",
+	  "L6>6 1 2 garbage; L6>6 3 garbage; -" },
+	{ "a large one by itself", "9",
+	  "L6: 3:[a-c]#1-9 64M%40@7 1:[d-e]#1-9 64M%40@7",
+	  "L6>6 1 garbage; L6>6 3 garbage; -" },
+	{ "files that share a user key go together", "9",
+	  "L6: 1:[a-c]#8-9 9M%40@7 2:[c-d]#1-7 9M 3:[e-f]#1-7 9M",
+	  "L6>6 1 2 garbage; -" },
 	/* dense */
 	{ "many tombstones in a place move on", "9",
 	  "L4: 1:[a-c]#1-9 9M= L5: 2:[a-c] 9M L6: 3:[a-c] 50M",
@@ -565,6 +599,7 @@ START_TEST(files_get_what_they_ask_for)
 
 	session_begin(&s, specials[_i].tree);
 	session_snapshots(&s, specials[_i].snapshots);
+	s.r.garbage_position = 7;
 	for (;;) {
 		struct text t = session_pick(&s);
 
@@ -591,6 +626,10 @@ static const struct {
 	{ "9 100", "L6: 1:[a-c]#1-9 9M!11", 0 },
 	{ "8 100", "L6: 1:[a-c]#1-9 9M!11 2:[d-e]#1-30 9M=", 30 },
 	{ "8 100", "L6: 1:[a-c]#1-9 9M", 0 },
+	{ "8 100", "L6: 1:[a-c]#1-9 9M%40@7", 9 },
+	{ "7 8 100", "L6: 1:[a-c]#8-9 9M%40@7", 9 },
+	{ "7 100", "L6: 1:[a-c]#8-9 9M%40@7", 0 },
+	{ "8 100", "L6: 1:[a-c]#1-9 9M%40@8", 0 },
 };
 
 START_TEST(snapshots_are_told_when_they_are_waited_for)
@@ -599,7 +638,23 @@ START_TEST(snapshots_are_told_when_they_are_waited_for)
 
 	session_begin(&s, blocked[_i].tree);
 	session_snapshots(&s, blocked[_i].snapshots);
+	s.r.garbage_position = 7;
 	ck_assert_uint_eq(picker_blocked_below(&s.r), blocked[_i].below);
+	session_end(&s);
+}
+END_TEST
+
+START_TEST(what_was_rewritten_for_a_position_is_not_rewritten_for_it_again)
+{
+	struct session s;
+
+	session_begin(&s, "L6: 1:[a-c]#1-9 9M%40@7");
+	session_snapshots(&s, "9");
+	s.marked[0]->garbage_collected = 8;
+	s.r.garbage_position = 8;
+	ck_assert_str_eq(session_pick(&s).at, "-");
+	s.r.garbage_position = 9;
+	ck_assert_str_eq(session_pick(&s).at, "L6>6 1 garbage");
 	session_end(&s);
 }
 END_TEST
@@ -1325,6 +1380,9 @@ int main(void)
 			    sizeof(specials) / sizeof(specials[0]));
 	tcase_add_loop_test(tc, snapshots_are_told_when_they_are_waited_for, 0,
 			    sizeof(blocked) / sizeof(blocked[0]));
+	tcase_add_test(
+		tc,
+		what_was_rewritten_for_a_position_is_not_rewritten_for_it_again);
 	tcase_add_test(
 		tc,
 		files_in_a_job_are_not_dropped_and_dropped_ones_are_in_no_job);
