@@ -3,37 +3,54 @@
 
 #include "mvcc/encode.h"
 
-/* Join the two neighbours that are smallest together, which then count from the
- * later main on: rather too late than too early. */
-static void join_two(struct table_garbage *g)
+/* Two buckets become one. */
+static void coarsen(struct table_garbage *g)
 {
-	size_t best = 0;
+	for (size_t i = 0; i < TABLE_GARBAGE_BUCKETS; i++) {
+		uint64_t bytes = g->bytes[i];
 
-	for (size_t i = 1; i + 1 < g->n; i++)
-		if (g->due[i].bytes + g->due[i + 1].bytes <
-		    g->due[best].bytes + g->due[best + 1].bytes)
-			best = i;
-	g->due[best + 1].bytes += g->due[best].bytes;
-	g->n--;
-	memmove(&g->due[best], &g->due[best + 1],
-		(g->n - best) * sizeof(g->due[0]));
+		g->bytes[i] = 0;
+		g->bytes[((g->first + i) >> 1) - (g->first >> 1)] += bytes;
+	}
+	g->first >>= 1;
+	g->shift++;
+}
+
+/* Have buckets from min to max. */
+static void make_room(struct table_garbage *g)
+{
+	uint64_t lowest, ahead;
+
+	while (((uint64_t)g->max >> g->shift) -
+		       ((uint64_t)g->min >> g->shift) >=
+	       TABLE_GARBAGE_BUCKETS)
+		coarsen(g);
+	lowest = (uint64_t)g->min >> g->shift;
+	if (lowest >= g->first)
+		return;
+	ahead = g->first - lowest;
+	/* What is pushed out is empty: it lies behind max. */
+	if (ahead < TABLE_GARBAGE_BUCKETS)
+		memmove(g->bytes + ahead, g->bytes,
+			(TABLE_GARBAGE_BUCKETS - ahead) * sizeof(g->bytes[0]));
+	else
+		ahead = TABLE_GARBAGE_BUCKETS;
+	memset(g->bytes, 0, ahead * sizeof(g->bytes[0]));
+	g->first = lowest;
 }
 
 static void add_due(struct table_garbage *g, int64_t main, uint64_t bytes)
 {
-	size_t i = g->n;
-
-	while (i && g->due[i - 1].main >= main)
-		i--;
-	if (i < g->n && g->due[i].main == main) {
-		g->due[i].bytes += bytes;
-		return;
+	if (!g->max) {
+		g->first = (uint64_t)main;
+		g->min = g->max = main;
 	}
-	memmove(&g->due[i + 1], &g->due[i], (g->n - i) * sizeof(g->due[0]));
-	g->due[i] = (struct garbage_due){ main, bytes };
-	g->n++;
-	if (g->n > TABLE_GARBAGE_STEPS)
-		join_two(g);
+	if (main < g->min)
+		g->min = main;
+	if (main > g->max)
+		g->max = main;
+	make_room(g);
+	g->bytes[((uint64_t)main >> g->shift) - g->first] += bytes;
 }
 
 /* One version of a row or chunk; newer ones come first. */
@@ -82,21 +99,43 @@ void table_garbage_add(struct table_garbage *g, struct cairn_slice key,
 	}
 }
 
+size_t table_garbage_steps(const struct table_garbage *g,
+			   struct table_garbage_step out[TABLE_GARBAGE_STEPS])
+{
+	uint64_t all = 0, sum = 0, told = 0;
+	size_t n = 0;
+
+	for (size_t i = 0; i < TABLE_GARBAGE_BUCKETS; i++)
+		all += g->bytes[i];
+	for (size_t i = 0; sum < all; i++) {
+		uint64_t last = ((g->first + i + 1) << g->shift) - 1;
+
+		sum += g->bytes[i];
+		/* At least so much for each, so that there are no more. */
+		if (sum < all && sum - told < all / TABLE_GARBAGE_STEPS + 1)
+			continue;
+		if (last > (uint64_t)g->max)
+			last = (uint64_t)g->max;
+		out[n++] = (struct table_garbage_step){ (int64_t)last, sum };
+		told = sum;
+	}
+	return n;
+}
+
 int table_garbage_finish(const struct table_garbage *g,
 			 struct cairn_table_properties *out)
 {
+	struct table_garbage_step steps[TABLE_GARBAGE_STEPS];
 	uint8_t value[16 * TABLE_GARBAGE_STEPS];
-	uint64_t bytes = 0;
+	size_t n = g->broken ? 0 : table_garbage_steps(g, steps);
 
-	if (g->broken || !g->n)
-		return CAIRN_OK;
-	for (size_t i = 0; i < g->n; i++) {
-		bytes += g->due[i].bytes;
-		put_be64(value + 16 * i, (uint64_t)g->due[i].main);
-		put_be64(value + 16 * i + 8, bytes);
+	for (size_t i = 0; i < n; i++) {
+		put_be64(value + 16 * i, (uint64_t)steps[i].main);
+		put_be64(value + 16 * i + 8, steps[i].bytes);
 	}
-	return cairn_table_property_set(out, TABLE_GARBAGE,
-					slice_of(value, 16 * g->n));
+	return n ? cairn_table_property_set(out, TABLE_GARBAGE,
+					    slice_of(value, 16 * n))
+		 : CAIRN_OK;
 }
 
 void table_garbage_fini(struct table_garbage *g)

@@ -138,6 +138,7 @@ unit_tests = \
 	tests/mvcc/test_row_cache \
 	tests/mvcc/test_scan \
 	tests/mvcc/test_sha256 \
+	tests/mvcc/test_table_garbage \
 	tests/mvcc/test_table_revs \
 	tests/mvcc/test_txn \
 	tests/mvcc/test_watch \
@@ -385,6 +386,8 @@ tests_mvcc_test_scan_CFLAGS = $(unit_cflags)
 tests_mvcc_test_scan_LDADD = $(unit_ldadd)
 tests_mvcc_test_sha256_CFLAGS = $(unit_cflags)
 tests_mvcc_test_sha256_LDADD = $(unit_ldadd)
+tests_mvcc_test_table_garbage_CFLAGS = $(unit_cflags)
+tests_mvcc_test_table_garbage_LDADD = $(unit_ldadd)
 tests_mvcc_test_table_revs_CFLAGS = $(unit_cflags)
 tests_mvcc_test_table_revs_LDADD = $(unit_ldadd)
 tests_mvcc_test_txn_CFLAGS = $(unit_cflags)

@@ -79,6 +79,9 @@ struct picker_running {
 	 * none: not known, and nothing that depends on them is picked. */
 	const uint64_t *snapshots;
 	size_t n_snapshots;
+	/* The newest one that somebody holds, which may be the visible one; 0:
+	 * nobody does. */
+	uint64_t newest_held;
 	/* As far as the compaction filter drops what tables say becomes
 	 * garbage; 0: nothing is known to. */
 	uint64_t garbage_position;

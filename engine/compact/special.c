@@ -67,16 +67,6 @@ static bool is_settled(const struct picker_running *r,
 	       f->largest_seqno <= r->snapshots[0];
 }
 
-/* The newest snapshot that somebody holds; false: nobody does. */
-static bool newest_held(const struct picker_running *r, uint64_t *seqno)
-{
-	/* The last one is what is visible. */
-	if (r->n_snapshots < 2)
-		return false;
-	*seqno = r->snapshots[r->n_snapshots - 2];
-	return true;
-}
-
 static bool is_garbage(const struct picker_running *r,
 		       const struct file_meta *f)
 {
@@ -88,11 +78,9 @@ static bool is_garbage(const struct picker_running *r,
 static bool is_filtered(const struct picker_running *r,
 			const struct file_meta *f)
 {
-	uint64_t held;
-
 	return f->seqnos_known && r->n_snapshots &&
 	       f->largest_seqno <= r->snapshots[r->n_snapshots - 1] &&
-	       (!newest_held(r, &held) || f->smallest_seqno > held);
+	       (!r->newest_held || f->smallest_seqno > r->newest_held);
 }
 
 static bool is_dense(const struct file_meta *f)
@@ -102,7 +90,7 @@ static bool is_dense(const struct file_meta *f)
 
 uint64_t picker_blocked_below(const struct picker_running *r)
 {
-	uint64_t below = 0, held = 0;
+	uint64_t below = 0;
 
 	for (size_t i = 0; i < r->n_marked; i++) {
 		const struct file_meta *f = r->marked[i];
@@ -114,9 +102,9 @@ uint64_t picker_blocked_below(const struct picker_running *r)
 		if ((is_dense(f) || file_meta_has_garbage(f)) &&
 		    !is_settled(r, f) && f->largest_seqno > seqno)
 			seqno = f->largest_seqno;
-		if (is_garbage(r, f) && newest_held(r, &held) &&
-		    !is_filtered(r, f) && held >= seqno)
-			seqno = held + 1;
+		if (is_garbage(r, f) && r->newest_held && !is_filtered(r, f) &&
+		    r->newest_held >= seqno)
+			seqno = r->newest_held + 1;
 		if (seqno > below)
 			below = seqno;
 	}

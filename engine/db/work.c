@@ -296,12 +296,12 @@ uint64_t work_unflushed_seqno(const struct cairn_db *db)
 int running_plans_new(const struct work *w, bool with_problems,
 		      struct running_plans *out)
 {
-	uint64_t newest;
+	uint64_t newest_held;
 	size_t n = 0;
 	int err;
 
 	*out = (struct running_plans){ 0 };
-	err = snapshots_collect(w->db, &out->snapshots, &newest);
+	err = snapshots_collect(w->db, &out->snapshots, &newest_held);
 	if (err)
 		return err;
 	list_for_each (pos, &w->jobs)
@@ -328,6 +328,7 @@ int running_plans_new(const struct work *w, bool with_problems,
 		.snapshots =
 			(const uint64_t *)(const void *)out->snapshots.data,
 		.n_snapshots = out->snapshots.len / sizeof(uint64_t),
+		.newest_held = newest_held,
 		.garbage_position = w->garbage_position,
 		.marked = w->marked.files,
 		.n_marked = w->marked.n,

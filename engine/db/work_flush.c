@@ -359,7 +359,8 @@ int cairn_flush(struct cairn_db *db, bool wait)
 static bool is_busy(const struct work *w)
 {
 	return w->db->n_imm || !list_empty(&w->jobs) || w->to_learn.n ||
-	       w->learning || (w->pick_due && w->db->opts.auto_compactions);
+	       w->learning || w->garbage_due ||
+	       (w->pick_due && w->db->opts.auto_compactions);
 }
 
 int cairn_wait_idle(struct cairn_db *db)

@@ -80,7 +80,7 @@ struct work {
 	 * moment ago; and files whose range tombstones have to be looked at. */
 	struct file_list marked;
 	struct file_list to_learn;
-	bool learning;
+	bool learning;          /* the flush thread looks at files without mu */
 	uint64_t blocked_below; /* picker_blocked_below() of the last pick */
 
 	/* How far the compaction filter drops garbage, and whether files have

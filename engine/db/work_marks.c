@@ -214,6 +214,7 @@ bool work_find_garbage(struct work *w)
 	if (!w->started || !w->garbage_due)
 		return false;
 	w->garbage_due = false;
+	w->learning = true;
 	v = version_ref(version_set_current(db->versions));
 	mutex_unlock(&db->mu);
 	find_garbage(v, position, &found);
@@ -223,10 +224,11 @@ bool work_find_garbage(struct work *w)
 		qsort(found.files, found.n, sizeof(found.files[0]), by_number);
 	obsolete_wake(db->obsolete);
 	mutex_lock(&db->mu);
+	w->learning = false;
 	for (size_t i = 0; i < found.n; i++)
 		mark(w, found.files[i]);
-	if (found.n)
-		work_wake(w);
+	/* Whoever waits until there is nothing left to do as well. */
+	work_wake(w);
 	file_list_fini(&found);
 	return true;
 }

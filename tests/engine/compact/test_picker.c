@@ -138,6 +138,8 @@ static void session_snapshots(struct session *s, const char *text)
 		text = end + strspn(end, " ");
 	}
 	s->r.snapshots = s->snapshots;
+	if (s->r.n_snapshots > 1)
+		s->r.newest_held = s->snapshots[s->r.n_snapshots - 2];
 }
 
 static void session_begin(struct session *s, const char *tree)
@@ -654,6 +656,22 @@ START_TEST(what_was_rewritten_for_a_position_is_not_rewritten_for_it_again)
 	s.r.garbage_position = 8;
 	ck_assert_str_eq(session_pick(&s).at, "-");
 	s.r.garbage_position = 9;
+	ck_assert_str_eq(session_pick(&s).at, "L6>6 1 garbage");
+	session_end(&s);
+}
+END_TEST
+
+START_TEST(garbage_waits_for_a_snapshot_of_what_is_visible_now)
+{
+	struct session s;
+
+	session_begin(&s, "L6: 1:[a-c]#1-9 9M%40@7");
+	session_snapshots(&s, "9");
+	s.r.garbage_position = 7;
+	s.r.newest_held = 9;
+	ck_assert_str_eq(session_pick(&s).at, "-");
+	ck_assert_uint_eq(picker_blocked_below(&s.r), 10);
+	s.r.newest_held = 0;
 	ck_assert_str_eq(session_pick(&s).at, "L6>6 1 garbage");
 	session_end(&s);
 }
@@ -1383,6 +1401,7 @@ int main(void)
 	tcase_add_test(
 		tc,
 		what_was_rewritten_for_a_position_is_not_rewritten_for_it_again);
+	tcase_add_test(tc, garbage_waits_for_a_snapshot_of_what_is_visible_now);
 	tcase_add_test(
 		tc,
 		files_in_a_job_are_not_dropped_and_dropped_ones_are_in_no_job);

@@ -292,6 +292,213 @@ START_TEST(range_tombstones_at_the_bottom_go_too)
 }
 END_TEST
 
+/* ----------------------------------------------------------------- garbage */
+
+/*
+ * An application whose values of one letter are garbage from a position on, the
+ * one of the letter. Its filter drops them then, unless it is told not to.
+ */
+struct letters {
+	struct cairn_table_collector collector;
+	struct cairn_compaction_filter filter;
+	_Atomic char position;
+	_Atomic bool refuses;
+	_Atomic unsigned begun;
+};
+
+static void *letters_begin(void *ctx)
+{
+	(void)ctx;
+	return calloc(26, sizeof(uint64_t));
+}
+
+static void letters_add(void *table, enum cairn_entry_kind kind,
+			struct cairn_slice key, struct cairn_slice value)
+{
+	uint64_t *bytes = table;
+
+	if (kind == CAIRN_ENTRY_PUT)
+		bytes[value.data[0] - 'a'] += key.len + value.len;
+}
+
+static int letters_finish(void *table, struct cairn_table_properties *out)
+{
+	const uint64_t *bytes = table;
+	struct buf value = { 0 };
+	uint64_t sum = 0;
+	int err;
+
+	for (uint64_t i = 0; i < 26; i++) {
+		uint8_t step[16];
+
+		if (!bytes[i])
+			continue;
+		sum += bytes[i];
+		put_be64(step, 'a' + i);
+		put_be64(step + 8, sum);
+		CK_OK(buf_append(&value, step, 16));
+	}
+	err = cairn_table_property_set(out, "test.garbage", buf_slice(&value));
+	buf_fini(&value);
+	return err;
+}
+
+static void *filter_begin(void *ctx, const struct cairn_compaction_info *info)
+{
+	struct letters *l = ctx;
+
+	(void)info;
+	l->begun++;
+	return l;
+}
+
+static bool filter_drop(void *job, struct cairn_slice key,
+			struct cairn_slice value)
+{
+	const struct letters *l = job;
+
+	(void)key;
+	return !l->refuses && (char)value.data[0] <= l->position;
+}
+
+static void filter_end(void *job)
+{
+	(void)job;
+}
+
+static void letters_open(struct test_db *t, struct letters *l)
+{
+	*l = (struct letters){
+		.collector = { .name = "test.letters",
+			       .garbage = "test.garbage",
+			       .begin = letters_begin,
+			       .add = letters_add,
+			       .finish = letters_finish,
+			       .end = free },
+		.filter = { .name = "test.letters",
+			    .ctx = l,
+			    .begin = filter_begin,
+			    .drop = filter_drop,
+			    .end = filter_end },
+	};
+	begin(t);
+	tdb_close(t);
+	cairn_options_set_table_collector(t->opts, &l->collector);
+	cairn_options_set_compaction_filter(t->opts, &l->filter);
+	tdb_open(t);
+}
+
+static void letters_pass(struct test_db *t, struct letters *l, char position)
+{
+	l->position = position;
+	cairn_collect_garbage(t->db, (uint64_t)position);
+	idle(t);
+}
+
+START_TEST(tables_are_rewritten_when_their_garbage_is_due)
+{
+	struct cairn_metrics before, after;
+	struct letters l;
+	struct test_db t;
+
+	letters_open(&t, &l);
+	put_keys(&t, 0, 1000, 'b');
+	put_keys(&t, 1000, 1500, 'c');
+	compact(&t);
+	put_keys(&t, 3000, 3100, 'b');
+	flush(&t);
+	idle(&t);
+	before = metrics_of(&t);
+	letters_pass(&t, &l, 'a');
+	ck_assert_uint_eq(metrics_of(&t).compactions, before.compactions);
+	letters_pass(&t, &l, 'b');
+	after = metrics_of(&t);
+	ck_assert_int_eq(count_keys(&t, NULL), 500);
+	/* In level 0 as well, and no table that has none of it. */
+	ck_assert_uint_eq(after.level[0].files, 0);
+	ck_assert_uint_eq(after.compactions_garbage,
+			  after.compactions - before.compactions);
+	ck_assert_uint_lt(after.level[6].read_bytes -
+				  before.level[6].read_bytes,
+			  before.level[6].size_bytes * 3 / 4);
+	/* What is new is looked at, too. */
+	put_keys(&t, 4000, 4100, 'b');
+	flush(&t);
+	idle(&t);
+	ck_assert_int_eq(count_keys(&t, NULL), 500);
+	tdb_fini(&t);
+}
+END_TEST
+
+START_TEST(tables_from_before_the_opening_are_looked_at)
+{
+	struct letters l;
+	struct test_db t;
+
+	letters_open(&t, &l);
+	put_keys(&t, 0, 1000, 'b');
+	compact(&t);
+	tdb_reopen(&t);
+	letters_pass(&t, &l, 'b');
+	/* They are opened in the background, which nobody waits for. */
+	while (count_keys(&t, NULL) || metrics_of(&t).level[6].files)
+		env_sleep_us(t.mem, 1000);
+	tdb_fini(&t);
+}
+END_TEST
+
+START_TEST(a_filter_that_leaves_everything_is_asked_once_for_a_position)
+{
+	struct letters l;
+	struct test_db t;
+	unsigned begun;
+	uint64_t files;
+
+	letters_open(&t, &l);
+	put_keys(&t, 0, 1000, 'b');
+	compact(&t);
+	idle(&t);
+	l.refuses = true;
+	begun = l.begun;
+	files = metrics_of(&t).level[6].files;
+	letters_pass(&t, &l, 'b');
+	ck_assert_uint_gt(l.begun, begun);
+	ck_assert_uint_le(l.begun, begun + files);
+	begun = l.begun;
+	env_sleep_us(t.mem, 50000);
+	idle(&t);
+	ck_assert_uint_eq(l.begun, begun);
+	/* The same one again says nothing new. */
+	letters_pass(&t, &l, 'b');
+	ck_assert_uint_eq(l.begun, begun);
+	letters_pass(&t, &l, 'c');
+	ck_assert_uint_gt(l.begun, begun);
+	ck_assert_int_eq(count_keys(&t, NULL), 1000);
+	tdb_fini(&t);
+}
+END_TEST
+
+START_TEST(garbage_that_a_snapshot_sees_waits_until_it_goes)
+{
+	struct cairn_snapshot *s;
+	struct letters l;
+	struct test_db t;
+
+	letters_open(&t, &l);
+	put_keys(&t, 0, 1000, 'b');
+	compact(&t);
+	s = cairn_snapshot_new(t.db);
+	ck_assert_ptr_nonnull(s);
+	letters_pass(&t, &l, 'b');
+	ck_assert_uint_eq(metrics_of(&t).compactions_garbage, 0);
+	ck_assert_int_eq(count_keys(&t, s), 1000);
+	cairn_snapshot_release(s);
+	idle(&t);
+	ck_assert_uint_eq(metrics_of(&t).level[6].files, 0);
+	tdb_fini(&t);
+}
+END_TEST
+
 /* --------------------------------------------------------------- tombstones
  */
 
@@ -494,6 +701,12 @@ int main(void)
 	tcase_add_test(tc, what_a_dropped_table_hid_does_not_come_back);
 	tcase_add_test(tc, tombstones_at_the_bottom_go_when_the_snapshot_goes);
 	tcase_add_test(tc, range_tombstones_at_the_bottom_go_too);
+	tcase_add_test(tc, tables_are_rewritten_when_their_garbage_is_due);
+	tcase_add_test(tc, tables_from_before_the_opening_are_looked_at);
+	tcase_add_test(
+		tc,
+		a_filter_that_leaves_everything_is_asked_once_for_a_position);
+	tcase_add_test(tc, garbage_that_a_snapshot_sees_waits_until_it_goes);
 	tcase_add_test(tc, tables_of_tombstones_find_their_way_down);
 	tcase_add_test(
 		tc,
