@@ -172,7 +172,7 @@ END_TEST
 
 /* --------------------------------------------------------------- collecting */
 
-#define KEYS      100
+#define KEYS      400
 #define VALUE_LEN 1000
 
 static struct cairn_env *env;
@@ -247,13 +247,13 @@ START_TEST(space_comes_back_by_itself_when_history_is_forgotten)
 	struct rng r;
 
 	rng_init(&r, 1);
-	for (int i = 0; i < 30; i++)
+	for (int i = 0; i < 12; i++)
 		put_round(&r);
 	flush(m);
 	idle();
 	before = metrics().live_table_bytes;
 	/* Nothing may go as long as it can be read. */
-	ck_assert_uint_gt(before, 29 * live);
+	ck_assert_uint_gt(before, 11 * live);
 	ck_assert_uint_eq(metrics().compactions_garbage, 0);
 	work = written();
 	ck_ok(mvcc_forget(m, mvcc_current(m)));
@@ -261,7 +261,9 @@ START_TEST(space_comes_back_by_itself_when_history_is_forgotten)
 	x = metrics();
 	ck_assert_uint_eq(x.compactions_manual, 0);
 	ck_assert_uint_gt(x.compactions_garbage, 0);
-	/* What tables of different levels have of one key stays. */
+	/* What tables of level 0 and the base level have of a key that is in
+	 * another one as well stays, which is as much again, each less than
+	 * 30 % garbage. */
 	ck_assert_uint_lt(x.live_table_bytes, 4 * live);
 	/* 2.4 bytes for each that comes free. */
 	ck_assert_uint_lt(written() - work,
@@ -276,7 +278,7 @@ START_TEST(it_comes_to_rest)
 	struct rng r;
 
 	rng_init(&r, 2);
-	for (int i = 0; i < 10; i++)
+	for (int i = 0; i < 6; i++)
 		put_round(&r);
 	flush(m);
 	ck_ok(mvcc_forget(m, mvcc_current(m)));
