@@ -551,7 +551,7 @@ static const struct {
 	  "-" },
 	{ "nor when that is not known", "", "L6: 1:[a-c]#1-9 9M%40@7", "-" },
 	{ "neighbours go along when they ask for the same", "9",
-	  "L6: 9:[a-c]#1-9 9M 1:[d-e]#1-9 9M%40@7 7:[f-g]#1-9 9M%40@7 "
+	  "L6: 9:[a-c]#1-9 9M 1:[d-e]#1-9 7M%40@7 7:[f-g]#1-9 7M%40@7 "
 	  "8:[h-i]#1-9 9M 2:[k-l]#1-9 9M%40@6",
 	  "L6>6 1 7 garbage; L6>6 2 garbage; -" },
 	/* Four files of 4 MiB. */
