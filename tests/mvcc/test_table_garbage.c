@@ -273,7 +273,6 @@ END_TEST
 
 START_TEST(it_comes_to_rest)
 {
-	struct cairn_metrics x;
 	uint64_t work;
 	struct rng r;
 
@@ -281,11 +280,13 @@ START_TEST(it_comes_to_rest)
 	for (int i = 0; i < 6; i++)
 		put_round(&r);
 	flush(m);
+	/* Beyond the last revision in tables: what their log entries say of it
+	 * becomes garbage after it. */
+	ck_ok(mvcc_put(m, S("other"), S("1"), NULL, NULL));
 	ck_ok(mvcc_forget(m, mvcc_current(m)));
 	idle();
-	x = metrics();
-	work = x.compactions;
-	/* The same bound for nothing, as it moves over nothing. */
+	work = metrics().compactions;
+	/* From here on the bound moves over nothing that is in them. */
 	for (int i = 0; i < 10; i++) {
 		ck_ok(mvcc_put(m, S("other"), S("1"), NULL, NULL));
 		ck_ok(mvcc_forget(m, mvcc_current(m)));
