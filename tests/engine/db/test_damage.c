@@ -29,8 +29,13 @@
 #include "tests/support/db_test.h"
 #include "tests/support/image_env.h"
 
-#define FULL_LEN         ((size_t)64 << 10)
-#define SAMPLES_DEFAULT  16
+#define FULL_LEN ((size_t)64 << 10)
+/* The thread sanitizer has little to see in so many short lives. */
+#ifdef __SANITIZE_THREAD__
+#define SAMPLES_DEFAULT 3
+#else
+#define SAMPLES_DEFAULT 16
+#endif
 #define SAMPLES_ABOVE    ((size_t)16 << 10) /* of longer files, of each kind */
 #define SECONDS_MAX      10                 /* one case is faster by far */
 #define PADDING_MAX      10                 /* shorter than a record's header */
