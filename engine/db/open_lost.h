@@ -16,8 +16,8 @@
  *
  * then records are missing, and what they knew of would silently be gone.
  *
- * RocksDB notes closed logs in the MANIFEST when it is told to. One of them that
- * is needed must be there, in the length that is noted.
+ * RocksDB notes closed logs in the MANIFEST when it is told to. One of them
+ * that is needed must be there, in the length that is noted.
  */
 #ifndef CAIRN_DB_OPEN_LOST_H
 #define CAIRN_DB_OPEN_LOST_H

@@ -52,7 +52,7 @@ struct table_writer {
 	struct table_props props;
 	void *collecting; /* the collector's state; NULL: nothing is collected
 			   */
-	unsigned tombs; /* in the block being gathered, and bytes of them */
+	unsigned tombs;   /* in the block being gathered, and bytes of them */
 	size_t tomb_bytes;
 
 	/* The last block, until the key that follows it is known. */
