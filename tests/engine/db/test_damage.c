@@ -38,6 +38,7 @@
 #endif
 #define SAMPLES_ABOVE    ((size_t)16 << 10) /* of longer files, of each kind */
 #define SECONDS_MAX      10                 /* one case is faster by far */
+#define LOG_HEADER       7                  /* of a record */
 #define PADDING_MAX      10                 /* shorter than a record's header */
 #define REWRITES_PERIOD  97                 /* of cases, in a full run */
 #define REWRITES_DEFAULT 8
@@ -234,8 +235,9 @@ static bool may_end_at(const struct walk *w, uint64_t seqno)
 {
 	if (w->intact && seqno == w->seqno)
 		return true;
-	/* Nothing of a log that is refused was ever read; none is left. */
-	if (!w->intact && w->damage.is_cut && !w->damage.at &&
+	/* Nothing of a log that is refused was ever read, and here not even the
+	 * header of a record is left. */
+	if (!w->intact && w->damage.is_cut && w->damage.at < LOG_HEADER &&
 	    is_log(&w->golden.files[w->file]))
 		return true;
 	if (w->file != w->newest_log)
@@ -298,10 +300,11 @@ static bool names_file(const struct walk *w, const char *message)
 	if (kind == FILE_OPTIONS)
 		return strstr(message, "names a merge operator") ||
 		       strstr(message, "operator that is not known here");
-	/* A key without a checksum may be wrong only beside those of others. */
-	if (is_unprotected(w) &&
-	    strstr(message, "keys of a table out of order"))
-		return true;
+	/* A key without a checksum may be wrong only beside those of others, or
+	 * one of operands of which nobody knows what to do with them. */
+	if (is_unprotected(w))
+		return strstr(message, "keys of a table out of order") ||
+		       strstr(message, "has merge operands");
 	if (kind == FILE_CURRENT)
 		return strstr(message, "MANIFEST-");
 	return kind == FILE_MANIFEST &&
