@@ -456,6 +456,7 @@ dist_check_SCRIPTS += \
 	tests/fs/mount_test.sh \
 	tests/fs/plain_test.sh \
 	tests/fs/programs_test.sh \
+	tests/fs/races_test.sh \
 	tests/fs/requests_test.sh \
 	tests/fs/users_test.sh \
 	tests/fs/watch_test.sh \
@@ -472,6 +473,7 @@ TESTS += \
 	tests/fs/mount_test.sh \
 	tests/fs/plain_test.sh \
 	tests/fs/programs_test.sh \
+	tests/fs/races_test.sh \
 	tests/fs/requests_test.sh \
 	tests/fs/users_test.sh \
 	tests/fs/watch_test.sh \

@@ -336,9 +336,26 @@ int inode_copy_id(struct inodes *t, struct inode *i, struct inode_where *out)
 	if (!err) {
 		out->dir_len = i->dir_len;
 		out->gone = i->gone;
+		out->row_changes = i->row_changes;
 	}
 	mutex_unlock(&t->mu);
 	return err;
+}
+
+static bool is_at(const struct inode *i, const struct inode_where *w)
+{
+	return i->gone == w->gone && i->dir_len == w->dir_len &&
+	       slice_eq(i->id, w->id);
+}
+
+bool inode_is_at(struct inodes *t, struct inode *i, const struct inode_where *w)
+{
+	bool at;
+
+	mutex_lock(&t->mu);
+	at = is_at(i, w);
+	mutex_unlock(&t->mu);
+	return at;
 }
 
 void inode_where_fini(struct inode_where *w)
@@ -447,7 +464,7 @@ struct keyfile *inode_file(struct inodes *t, struct inode *i)
 }
 
 struct keyfile *inode_set_file(struct inodes *t, struct inode *i,
-			       struct keyfile *f)
+			       struct keyfile *f, const struct inode_where *w)
 {
 	struct keyfile *lost = NULL;
 
@@ -455,10 +472,14 @@ struct keyfile *inode_set_file(struct inodes *t, struct inode *i,
 	if (i->file) {
 		lost = f;
 		f = i->file;
+	} else if (w && (!is_at(i, w) || i->row_changes != w->row_changes)) {
+		lost = f;
+		f = NULL;
 	} else {
 		i->file = f;
 	}
-	keyfile_ref(f);
+	if (f)
+		keyfile_ref(f);
 	mutex_unlock(&t->mu);
 	if (lost)
 		keyfile_unref(lost);
@@ -473,8 +494,25 @@ void inode_drop_file(struct inodes *t, struct inode *i)
 	if (i->file && keyfile_has_one_ref(i->file)) {
 		f = i->file;
 		i->file = NULL;
+		i->row_changes++;
 	}
 	mutex_unlock(&t->mu);
 	if (f)
 		keyfile_unref(f);
+}
+
+void inode_changed_below(struct inodes *t, struct inode *i)
+{
+	struct keyfile *f;
+
+	mutex_lock(&t->mu);
+	i->row_changes++;
+	f = i->file;
+	if (f)
+		keyfile_ref(f);
+	mutex_unlock(&t->mu);
+	if (!f)
+		return;
+	keyfile_changed_below(f);
+	keyfile_unref(f);
 }

@@ -44,6 +44,7 @@ struct inode {
 	uint64_t n_refs;      /* ours */
 	bool gone;            /* renamed over or unlinked: not found any more */
 	struct keyfile *file; /* see inode_file() */
+	uint64_t row_changes; /* see inode_where */
 
 	/* Never change. */
 	enum inode_kind kind;
@@ -100,10 +101,16 @@ struct inode_where {
 	struct cairn_slice id;
 	size_t dir_len;
 	bool gone; /* hidden */
+	/* How often its key may have changed without a keyfile that would know:
+	 * below, or by one that was dropped. */
+	uint64_t row_changes;
 };
 MUST_CHECK int inode_copy_id(struct inodes *t, struct inode *i,
 			     struct inode_where *out);
 void inode_where_fini(struct inode_where *w);
+/* Whether i still has that id, or is still gone. */
+bool inode_is_at(struct inodes *t, struct inode *i,
+		 const struct inode_where *w);
 
 /* i is found no more: its name is free for another. */
 void inode_hide(struct inodes *t, struct inode *i);
@@ -126,12 +133,16 @@ MUST_CHECK int inodes_below(struct inodes *t, struct cairn_slice prefix,
 /*
  * The keyfile of i with a reference, or NULL. inode_set_file() gives it one
  * and takes over a reference, unless there is one already: then that one is
- * returned, referenced, and f is dropped. inode_drop_file() takes it away
- * again when nobody but the inode refers to it.
+ * returned, referenced, and f is dropped. w: what f was loaded as; when that
+ * is not so any more, f is dropped and the result is NULL. inode_drop_file()
+ * takes it away again when nobody but the inode refers to it.
  */
 struct keyfile *inode_file(struct inodes *t, struct inode *i);
 struct keyfile *inode_set_file(struct inodes *t, struct inode *i,
-			       struct keyfile *f);
+			       struct keyfile *f, const struct inode_where *w);
 void inode_drop_file(struct inodes *t, struct inode *i);
+
+/* The key of i was changed in the store by somebody else. */
+void inode_changed_below(struct inodes *t, struct inode *i);
 
 #endif

@@ -1166,11 +1166,30 @@ void keyfile_undo_unlink(struct keyfile *kf)
 	leave(kf);
 }
 
+int keyfile_freeze(struct keyfile *kf)
+{
+	bool gone = false;
+	int err;
+
+	enter(kf);
+	err = commit_busy(kf, false, &gone);
+	if (err)
+		leave(kf);
+	if (gone)
+		let_go(kf);
+	return err;
+}
+
+void keyfile_thaw(struct keyfile *kf)
+{
+	leave(kf);
+}
+
 void keyfile_renamed(struct keyfile *kf, struct cairn_slice key)
 {
 	struct cairn_slice was;
 
-	enter(kf);
+	assert(kf->busy);
 	/* Its row has another key and revision now. */
 	if (!kf->data_dirty)
 		drop_object(kf);
@@ -1184,7 +1203,6 @@ void keyfile_renamed(struct keyfile *kf, struct cairn_slice key)
 	kf->key = key;
 	mutex_unlock(&kf->ks->mu);
 	mutex_unlock(&kf->mu);
-	leave(kf);
 	free((void *)(uintptr_t)was.data);
 }
 

@@ -171,8 +171,16 @@ MUST_CHECK int keyfile_unlink(struct keyfile *kf, bool *was_committed);
 void keyfile_undo_unlink(struct keyfile *kf);
 
 /*
- * The key was renamed in the store; kf was committed before. Takes over the
- * bytes of key, which come from malloc.
+ * Commit, and until keyfile_thaw() nobody else uses kf: what was committed in
+ * between would go to the name that the key is about to lose. Any number may be
+ * frozen by one thread, which does nothing else with them.
+ */
+MUST_CHECK int keyfile_freeze(struct keyfile *kf);
+void keyfile_thaw(struct keyfile *kf);
+
+/*
+ * The key was renamed in the store, kf being frozen. Takes over the bytes of
+ * key, which come from malloc.
  */
 void keyfile_renamed(struct keyfile *kf, struct cairn_slice key);
 

@@ -80,15 +80,10 @@ static struct inode *find(struct notify *n, enum inode_kind kind,
 static void tell_file(struct notify *n, struct cairn_slice key)
 {
 	struct inode *i = find(n, INODE_FILE, key, 0);
-	struct keyfile *kf;
 
 	if (!i)
 		return;
-	kf = inode_file(n->inodes, i);
-	if (kf) {
-		keyfile_changed_below(kf);
-		keyfile_unref(kf);
-	}
+	inode_changed_below(n->inodes, i);
 	tell_data(n, i);
 	inode_unref(n->inodes, i);
 }
@@ -224,12 +219,7 @@ static void tell_everything(struct notify *n)
 			 &len))
 		return;
 	for (size_t i = 0; i < len; i++) {
-		struct keyfile *kf = inode_file(n->inodes, list[i]);
-
-		if (kf) {
-			keyfile_changed_below(kf);
-			keyfile_unref(kf);
-		}
+		inode_changed_below(n->inodes, list[i]);
 		if (n->flat_top)
 			tell_top_name(n, list[i]);
 		tell_data(n, list[i]);

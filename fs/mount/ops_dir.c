@@ -144,6 +144,7 @@ static int entry_inode(const struct reply *r, const struct dir *d,
 {
 	struct fs *fs = r->op->fs;
 	struct inode *dir = r->dir;
+	unsigned renames = tree_renames(&fs->tree);
 	int err;
 
 	*i = NULL;
@@ -155,7 +156,11 @@ static int entry_inode(const struct reply *r, const struct dir *d,
 		err = fs_lookup(fs, dir, e->name, i, st);
 		return err == ENOENT ? 0 : err;
 	}
-	err = errmap_errno(inode_get(fs->inodes, &e->id, i));
+	err = tree_inode(&fs->tree, renames, &e->id, i);
+	if (err == EAGAIN) {
+		err = fs_lookup(fs, dir, e->name, i, st);
+		return err == ENOENT ? 0 : err;
+	}
 	if (err)
 		return err;
 	/* An open file's attributes are newer than the store's. */

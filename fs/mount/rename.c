@@ -23,6 +23,7 @@ struct move {
 /* A change of an inode's id, made ready before the commit. */
 struct follow {
 	struct inode *i;
+	struct keyfile *kf; /* frozen; NULL: not open */
 	struct cairn_slice id; /* from malloc */
 	struct cairn_slice key;
 	size_t dir_len;
@@ -121,6 +122,10 @@ static void renaming_fini(struct renaming *r)
 	}
 	free(r->moves);
 	for (size_t i = 0; i < r->n_follows; i++) {
+		if (r->follows[i].kf) {
+			keyfile_thaw(r->follows[i].kf);
+			keyfile_unref(r->follows[i].kf);
+		}
 		inode_unref(r->t->inodes, r->follows[i].i);
 		free((void *)(uintptr_t)r->follows[i].id.data);
 		free((void *)(uintptr_t)r->follows[i].key.data);
@@ -242,20 +247,24 @@ static int add_follow(struct renaming *r, struct inode *i, size_t skip,
 	return 0;
 }
 
-/* Commit what is uncommitted of i, so that its key moves with all it has. */
-static int commit_inode(struct tree *t, struct inode *i)
+/* The last one's key moves with all it has, and only then may it change. */
+static int freeze_last(struct renaming *r)
 {
-	struct keyfile *kf = inode_file(t->inodes, i);
+	struct follow *f = &r->follows[r->n_follows - 1];
+	struct keyfile *kf = inode_file(r->t->inodes, f->i);
 	int err = CAIRN_OK;
 
-	if (kf) {
-		err = keyfile_commit(kf, false);
+	if (!kf)
+		return 0;
+	err = keyfile_freeze(kf);
+	if (err)
 		keyfile_unref(kf);
-	}
+	else
+		f->kf = kf;
 	return errmap_errno(err);
 }
 
-/* The inodes of a side, committed. */
+/* The inodes of a side, frozen. */
 static int follow_side(struct renaming *r, const struct side *a,
 		       const struct side *b)
 {
@@ -280,12 +289,12 @@ static int follow_side(struct renaming *r, const struct side *a,
 	}
 	for (size_t i = 0; i < n; i++) {
 		if (!err)
-			err = commit_inode(t, list[i]);
-		if (!err)
 			err = add_follow(r, list[i], key.len,
 					 buf_slice(&b->g.key));
 		if (err)
 			inode_unref(t->inodes, list[i]);
+		else
+			err = freeze_last(r);
 	}
 	free(list);
 	return err;
@@ -296,17 +305,13 @@ static void follow_all(struct renaming *r)
 {
 	for (size_t i = 0; i < r->n_follows; i++) {
 		struct follow *f = &r->follows[i];
-		struct keyfile *kf;
 
 		inode_rename(r->t->inodes, f->i, f->id, f->dir_len);
 		f->id = slice_of(NULL, 0);
-		/* After the id: see settle() in tree.c. */
-		kf = inode_file(r->t->inodes, f->i);
-		if (!kf)
+		if (!f->kf)
 			continue;
-		keyfile_renamed(kf, f->key);
+		keyfile_renamed(f->kf, f->key);
 		f->key = slice_of(NULL, 0);
-		keyfile_unref(kf);
 	}
 }
 
@@ -389,10 +394,7 @@ static int replace(struct tree *t, const struct side *b, struct replaced *x)
 	if (!exists(b))
 		return 0;
 	if (b->is_dir) {
-		err = mvcc_any(t->m, 0, id,
-			       b->f.has_record ? id : slice_of(NULL, 0));
-		if (err == CAIRN_NOT_FOUND)
-			err = tree_any_created(t, id);
+		err = tree_any_in(t, id, b->f.has_record);
 		if (err == CAIRN_OK)
 			return ENOTEMPTY;
 		if (err != CAIRN_NOT_FOUND)
@@ -473,6 +475,7 @@ static int do_rename(struct tree *t, const struct side *a, const struct side *b,
 	bool exchange = how == TREE_RENAME_EXCHANGE;
 	int err;
 
+	t->renames++;
 	err = follow_side(&r, a, b);
 	if (!err && exchange)
 		err = follow_side(&r, b, a);
@@ -490,6 +493,7 @@ static int do_rename(struct tree *t, const struct side *a, const struct side *b,
 	replaced_fini(t, &x, !err);
 	if (!err)
 		follow_all(&r);
+	t->renames++;
 	renaming_fini(&r);
 	return err;
 }

@@ -196,24 +196,38 @@ static int stat_of_dir(struct tree *t, const struct inode_where *w, int64_t rev,
 	return err == CAIRN_NOT_FOUND ? CAIRN_OK : err;
 }
 
+/* What the store says of i, which is not open. */
+static int stat_stored(struct tree *t, struct inode *i,
+		       const struct inode_where *w, struct keyfile_stat *out)
+{
+	if (i->kind == INODE_DIR)
+		return stat_of_dir(t, w, i->rev, out);
+	if (w->gone)
+		return CAIRN_EFORGOTTEN; /* removed */
+	return stat_of_key(t, w->id, i->rev, out);
+}
+
 int tree_getattr(struct tree *t, struct inode *i, struct stat *st)
 {
-	struct keyfile *kf = inode_file(t->inodes, i);
-	struct inode_where w = { 0 };
 	struct keyfile_stat ks;
-	int err;
+	bool settled = false;
+	int err = CAIRN_OK;
 
-	if (kf) {
-		err = keyfile_stat(kf, &ks);
-		keyfile_unref(kf);
-	} else {
+	while (!settled) {
+		struct keyfile *kf = inode_file(t->inodes, i);
+		struct inode_where w = { 0 };
+
+		if (kf) {
+			err = keyfile_stat(kf, &ks);
+			keyfile_unref(kf);
+			break;
+		}
 		err = inode_copy_id(t->inodes, i, &w);
-		if (!err && i->kind == INODE_DIR)
-			err = stat_of_dir(t, &w, i->rev, &ks);
-		else if (!err && w.gone)
-			err = CAIRN_EFORGOTTEN; /* removed, and not open */
-		else if (!err)
-			err = stat_of_key(t, w.id, i->rev, &ks);
+		if (err)
+			break;
+		err = stat_stored(t, i, &w, &ks);
+		/* Or it was of a name that i has lost meanwhile. */
+		settled = inode_is_at(t->inodes, i, &w);
 		inode_where_fini(&w);
 	}
 	if (!err)
@@ -317,6 +331,29 @@ void tree_target_fini(struct tree_target *g)
 	buf_fini(&g->key);
 }
 
+/* CAIRN_OK when a key that is created and not committed starts with prefix. To
+ * be asked before the store: what is committed in between is seen there. */
+static int any_created(struct tree *t, struct cairn_slice prefix)
+{
+	struct buf keys = { 0 };
+	int err = keyfiles_created(t->ks, prefix, &keys);
+	bool any = keys.len > 0;
+
+	buf_fini(&keys);
+	if (err)
+		return err;
+	return any ? CAIRN_OK : CAIRN_NOT_FOUND;
+}
+
+int tree_any_in(struct tree *t, struct cairn_slice dir, bool has_record)
+{
+	int err = any_created(t, dir);
+
+	if (err != CAIRN_NOT_FOUND)
+		return err;
+	return mvcc_any(t->m, 0, dir, has_record ? dir : slice_of(NULL, 0));
+}
+
 /* Whether a key goes through the cut that key is a part of. */
 static int find_cut(struct tree *t, int64_t rev, const struct tree_target *g,
 		    struct tree_found *out)
@@ -324,8 +361,16 @@ static int find_cut(struct tree *t, int64_t rev, const struct tree_target *g,
 	struct cairn_slice part = tree_target_part(g);
 	struct mvcc_list *l;
 	struct mvcc_entry e;
-	int err = mvcc_list_new(t->m, rev, tree_target_dir(g), part, &l);
+	int err = rev ? CAIRN_NOT_FOUND : any_created(t, buf_slice(&g->key));
 
+	/* A long name that is created and not committed yet. */
+	if (!err) {
+		out->dir = true;
+		out->dir_st = tree_plain_dir(t);
+		return CAIRN_OK;
+	}
+	if (err == CAIRN_NOT_FOUND)
+		err = mvcc_list_new(t->m, rev, tree_target_dir(g), part, &l);
 	if (err)
 		return err;
 	while (!(err = mvcc_list_next(l, &e)) &&
@@ -337,15 +382,7 @@ static int find_cut(struct tree *t, int64_t rev, const struct tree_target *g,
 			break;
 		}
 	mvcc_list_free(l);
-	if (err == CAIRN_NOT_FOUND)
-		err = CAIRN_OK;
-	/* A long name that is created and not committed yet. */
-	if (!err && !out->dir && rev == 0 &&
-	    tree_any_created(t, buf_slice(&g->key)) == CAIRN_OK) {
-		out->dir = true;
-		out->dir_st = tree_plain_dir(t);
-	}
-	return err;
+	return err == CAIRN_NOT_FOUND ? CAIRN_OK : err;
 }
 
 static int find_committed(struct tree *t, int64_t rev,
@@ -402,15 +439,27 @@ static int find_live(struct tree *t, const struct tree_target *g,
 int tree_find(struct tree *t, int64_t rev, const struct tree_target *g,
 	      struct tree_found *out)
 {
+	struct tree_found live = { 0 };
 	int err;
 
 	*out = (struct tree_found){ 0 };
 	if (g->kind == NAME_CUT)
 		return errmap_errno(find_cut(t, rev, g, out));
+	/* First what is open: what is committed and closed in between is seen
+	 * in the store. */
+	if (!rev) {
+		err = find_live(t, g, &live);
+		if (err)
+			return errmap_errno(err);
+	}
 	err = find_committed(t, rev, g, out);
 	if (err && err != CAIRN_NOT_FOUND)
 		return errmap_errno(err);
-	return rev ? 0 : errmap_errno(find_live(t, g, out));
+	if (live.file) {
+		out->file = true;
+		out->file_st = live.file_st;
+	}
+	return 0;
 }
 
 /* The inode that a found thing is; a directory hides the file beside it. */
@@ -446,8 +495,32 @@ static int live_dir_stat(struct tree *t, struct inode *i,
 	return err;
 }
 
-int tree_lookup(struct tree *t, struct inode *dir, struct cairn_slice name,
-		struct inode **out, struct stat *st)
+unsigned tree_renames(const struct tree *t)
+{
+	return t->renames;
+}
+
+static bool renamed_since(const struct tree *t, unsigned renames)
+{
+	return renames & 1 || renames != tree_renames(t);
+}
+
+int tree_inode(struct tree *t, unsigned renames, const struct inode_id *id,
+	       struct inode **out)
+{
+	int err = inode_get(t->inodes, id, out);
+
+	if (err)
+		return errmap_errno(err);
+	if (id->rev || !renamed_since(t, renames))
+		return 0;
+	inode_unref(t->inodes, *out);
+	*out = NULL;
+	return EAGAIN;
+}
+
+static int lookup(struct tree *t, struct inode *dir, struct cairn_slice name,
+		  struct inode **out, struct stat *st)
 {
 	struct keyfile_stat ks;
 	struct tree_target g;
@@ -477,6 +550,23 @@ int tree_lookup(struct tree *t, struct inode *dir, struct cairn_slice name,
 	return err;
 }
 
+int tree_lookup(struct tree *t, struct inode *dir, struct cairn_slice name,
+		struct inode **out, struct stat *st)
+{
+	unsigned renames = tree_renames(t);
+	int err = lookup(t, dir, name, out, st);
+
+	if (dir->rev || !renamed_since(t, renames))
+		return err;
+	/* The inode may have got the id that it should have lost. */
+	if (!err)
+		inode_unref(t->inodes, *out);
+	tree_lock(t);
+	err = lookup(t, dir, name, out, st);
+	tree_unlock(t);
+	return err;
+}
+
 /* -------------------------------------------------------------- keyfiles */
 
 /* A directory's record, which may not be there yet, as a keyfile. */
@@ -503,60 +593,61 @@ static int load_dir(struct tree *t, struct inode *i,
 	return err;
 }
 
-/*
- * A rename or removal may have come between reading the inode's key and giving
- * it the keyfile; both look again after they changed it, so one of them sees
- * the other.
- */
-static int settle(struct tree *t, struct inode *i,
-		  const struct inode_where *was, struct keyfile *kf)
+/* What is now at w. ESTALE: nothing; path lookup then tries again, for the name
+ * may be new. */
+static int load_at(struct tree *t, struct inode *i, const struct inode_where *w,
+		   struct keyfile **out)
 {
-	struct inode_where now = { 0 };
-	bool committed;
-	int err = inode_copy_id(t->inodes, i, &now);
+	int err;
 
-	if (err)
-		return errmap_errno(err);
-	if (now.gone) {
-		err = errmap_errno(keyfile_unlink(kf, &committed));
-	} else if (!slice_eq(now.id, was->id)) {
-		keyfile_renamed(kf, now.id);
-		now.id = slice_of(NULL, 0);
+	if (w->gone)
+		return ESTALE;
+	err = i->kind == INODE_DIR
+		      ? load_dir(t, i, w, out)
+		      : errmap_errno(keyfile_load(t->ks, i, w->id, out));
+	return err == ENOENT ? ESTALE : err;
+}
+
+/* The keyfile of i, loaded without names, which the caller may have or not, but
+ * becoming i's with names: who renames or removes relies on those it saw. */
+static int file_of(struct tree *t, struct inode *i, bool have_names,
+		   struct keyfile **out)
+{
+	for (;;) {
+		struct keyfile *kf = inode_file(t->inodes, i);
+		struct inode_where w = { 0 };
+		bool settled;
+		int err;
+
+		if (kf) {
+			*out = kf;
+			return 0;
+		}
+		err = errmap_errno(inode_copy_id(t->inodes, i, &w));
+		if (err)
+			return err;
+		err = load_at(t, i, &w, &kf);
+		if (err) {
+			settled = err != ESTALE || inode_is_at(t->inodes, i, &w);
+		} else {
+			if (!have_names)
+				tree_lock(t);
+			kf = inode_set_file(t->inodes, i, kf, &w);
+			if (!have_names)
+				tree_unlock(t);
+			settled = kf;
+		}
+		inode_where_fini(&w);
+		if (settled) {
+			*out = kf;
+			return err;
+		}
 	}
-	inode_where_fini(&now);
-	return err;
 }
 
 int tree_file(struct tree *t, struct inode *i, struct keyfile **out)
 {
-	struct keyfile *kf = inode_file(t->inodes, i);
-	struct inode_where w = { 0 };
-	int err;
-
-	if (kf) {
-		*out = kf;
-		return 0;
-	}
-	err = errmap_errno(inode_copy_id(t->inodes, i, &w));
-	if (err)
-		return err;
-	if (w.gone)
-		err = ESTALE;
-	else if (i->kind == INODE_DIR)
-		err = load_dir(t, i, &w, &kf);
-	else
-		err = errmap_errno(keyfile_load(t->ks, i, w.id, &kf));
-	if (!err) {
-		kf = inode_set_file(t->inodes, i, kf);
-		err = settle(t, i, &w, kf);
-		if (err)
-			keyfile_unref(kf);
-		else
-			*out = kf;
-	}
-	inode_where_fini(&w);
-	/* Path lookup tries again on ESTALE: the name may be new. */
-	return err == ENOENT ? ESTALE : err;
+	return file_of(t, i, false, out);
 }
 
 static void what_differs(const struct tree *t, enum mvcc_type type,
@@ -674,12 +765,21 @@ int tree_readlink(struct tree *t, struct inode *i, struct buf *out)
 {
 	struct mvcc_pinned_row row = { 0 };
 	struct inode_where w = { 0 };
+	bool settled = false;
 	size_t got = 0;
-	int err = inode_copy_id(t->inodes, i, &w);
+	int err = CAIRN_OK;
 
-	if (!err)
+	while (!err && !settled) {
+		err = inode_copy_id(t->inodes, i, &w);
+		if (err)
+			break;
 		err = mvcc_get(t->m, w.id, i->rev, &row);
-	inode_where_fini(&w);
+		settled = err != CAIRN_NOT_FOUND ||
+			  inode_is_at(t->inodes, i, &w);
+		if (!settled)
+			err = CAIRN_OK;
+		inode_where_fini(&w);
+	}
 	if (!err && row.row.attrs.type != MVCC_SYMLINK)
 		err = CAIRN_EINVAL;
 	if (!err)
@@ -693,18 +793,6 @@ int tree_readlink(struct tree *t, struct inode *i, struct buf *out)
 }
 
 /* --------------------------------------------------------------- changes */
-
-int tree_any_created(struct tree *t, struct cairn_slice prefix)
-{
-	struct buf keys = { 0 };
-	int err = keyfiles_created(t->ks, prefix, &keys);
-	bool any = keys.len > 0;
-
-	buf_fini(&keys);
-	if (err)
-		return err;
-	return any ? CAIRN_OK : CAIRN_NOT_FOUND;
-}
 
 /* Whether a key in [from, to) exists, leaving out except. */
 static int any_between(struct tree *t, struct cairn_slice from,
@@ -808,7 +896,7 @@ static int make_file(struct tree *t, struct tree_target *g,
 		inode_unref(t->inodes, i);
 		return err;
 	}
-	*kf = inode_set_file(t->inodes, i, *kf);
+	*kf = inode_set_file(t->inodes, i, *kf, NULL);
 	*out = i;
 	return 0;
 }
@@ -825,7 +913,7 @@ static int open_found(struct tree *t, struct tree_target *g,
 	err = inode_of(t, 0, g, f, &i);
 	if (err)
 		return err;
-	err = tree_file(t, i, kf);
+	err = file_of(t, i, true, kf);
 	if (err)
 		inode_unref(t->inodes, i);
 	else
@@ -1003,10 +1091,8 @@ int tree_unlink(struct tree *t, struct inode *dir, struct cairn_slice name)
 /* key is the directory's, with its '/'. */
 static int remove_dir(struct tree *t, struct cairn_slice key, bool has_record)
 {
-	int err = mvcc_any(t->m, 0, key, has_record ? key : slice_of(NULL, 0));
+	int err = tree_any_in(t, key, has_record);
 
-	if (err == CAIRN_NOT_FOUND)
-		err = tree_any_created(t, key);
 	if (err == CAIRN_OK)
 		return ENOTEMPTY;
 	if (err != CAIRN_NOT_FOUND)

@@ -44,6 +44,9 @@ struct tree {
 	struct pins *pins; /* of whoever made the tree; for revs/ */
 	int64_t born_ns;
 	struct mutex names; /* one change of names at a time */
+	/* Renames begun plus renames ended: odd during one. Who finds an inode
+	 * without names looks whether it was the same before and after. */
+	_Atomic unsigned renames;
 	/* Attributes of keys/ itself, for as long as it is mounted: no key
 	 * could hold them. Guarded by names. */
 	struct keyfile_stat top;
@@ -71,6 +74,15 @@ struct tree_maker {
  */
 int tree_lookup(struct tree *t, struct inode *dir, struct cairn_slice name,
 		struct inode **out, struct stat *st);
+
+/*
+ * The inode with that id, with a reference, of an entry of a directory. EAGAIN:
+ * something was renamed after tree_renames() was renames, so that the id may be
+ * of the past.
+ */
+unsigned tree_renames(const struct tree *t);
+int tree_inode(struct tree *t, unsigned renames, const struct inode_id *id,
+	       struct inode **out);
 
 int tree_getattr(struct tree *t, struct inode *i, struct stat *st);
 

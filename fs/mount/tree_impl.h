@@ -54,8 +54,11 @@ int tree_commit(struct tree *t, struct mvcc_txn *txn);
 int tree_keep_parent(struct tree *t, struct mvcc_txn *txn,
 		     struct cairn_slice key, struct cairn_slice except);
 
-/* CAIRN_OK when a key that is created but not committed starts with prefix. */
-int tree_any_created(struct tree *t, struct cairn_slice prefix);
+/*
+ * CAIRN_OK when the directory dir, with its '/', has anything: a key that is
+ * created and not committed, or one in the store, leaving out its record.
+ */
+int tree_any_in(struct tree *t, struct cairn_slice dir, bool has_record);
 
 /* The names in dir changed now. */
 void tree_touch(struct inode *dir);

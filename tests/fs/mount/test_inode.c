@@ -12,6 +12,7 @@
 struct keyfile {
 	int refs;
 	int freed;
+	int changed;
 };
 
 void keyfile_ref(struct keyfile *kf)
@@ -29,6 +30,11 @@ void keyfile_unref(struct keyfile *kf)
 bool keyfile_has_one_ref(const struct keyfile *kf)
 {
 	return kf->refs == 1;
+}
+
+void keyfile_changed_below(struct keyfile *kf)
+{
+	kf->changed++;
 }
 
 static struct inodes *table;
@@ -246,14 +252,16 @@ START_TEST(a_keyfile_goes_when_only_the_inode_has_it)
 {
 	struct keyfile f = { .refs = 1 }, g = { .refs = 1 };
 	struct inode *a = get("a");
-	struct keyfile *got = inode_set_file(table, a, &f);
+	struct keyfile *got = inode_set_file(table, a, &f, NULL);
 
 	ck_assert_ptr_eq(got, &f);
 	ck_assert_int_eq(f.refs, 2);
 	/* The second one loses. */
-	got = inode_set_file(table, a, &g);
+	got = inode_set_file(table, a, &g, NULL);
 	ck_assert_ptr_eq(got, &f);
 	ck_assert_int_eq(g.freed, 1);
+	inode_changed_below(table, a);
+	ck_assert_int_eq(f.changed, 1);
 	inode_drop_file(table, a);
 	ck_assert_int_eq(f.refs, 3); /* in use: it stays */
 	keyfile_unref(&f);
@@ -265,13 +273,69 @@ START_TEST(a_keyfile_goes_when_only_the_inode_has_it)
 }
 END_TEST
 
+/* Set f as loaded at w: whether it was taken. */
+static bool set_as_of(struct inode *i, struct keyfile *f,
+		      struct inode_where *w)
+{
+	struct keyfile *got = inode_set_file(table, i, f, w);
+
+	ck_assert(!got || got == f);
+	inode_where_fini(w);
+	if (!got)
+		return false;
+	keyfile_unref(got);
+	inode_drop_file(table, i);
+	return true;
+}
+
+static struct inode_where where_of(struct inode *i)
+{
+	struct inode_where w = { 0 };
+
+	ck_assert_int_eq(inode_copy_id(table, i, &w), CAIRN_OK);
+	return w;
+}
+
+START_TEST(a_keyfile_of_the_past_is_not_taken)
+{
+	struct keyfile f[6];
+	struct inode *a = get("a");
+	struct inode_where w, v;
+
+	for (size_t k = 0; k < 6; k++)
+		f[k] = (struct keyfile){ .refs = 1 };
+	w = where_of(a);
+	v = where_of(a);
+	ck_assert(set_as_of(a, &f[0], &w));
+	/* What f[0] committed is unknown to who loaded before. */
+	ck_assert(!set_as_of(a, &f[1], &v));
+	w = where_of(a);
+	inode_changed_below(table, a);
+	ck_assert(!set_as_of(a, &f[2], &w));
+	w = where_of(a);
+	inode_rename(table, a, owned("b"), 0);
+	ck_assert(!inode_is_at(table, a, &w));
+	ck_assert(!set_as_of(a, &f[3], &w));
+	w = where_of(a);
+	ck_assert(inode_is_at(table, a, &w));
+	inode_hide(table, a);
+	ck_assert(!inode_is_at(table, a, &w));
+	ck_assert(!set_as_of(a, &f[4], &w));
+	w = where_of(a);
+	ck_assert(set_as_of(a, &f[5], &w));
+	for (size_t k = 0; k < 6; k++)
+		ck_assert_int_eq(f[k].freed, 1);
+	inode_unref(table, a);
+}
+END_TEST
+
 START_TEST(the_table_forgets_what_the_kernel_never_did)
 {
 	struct keyfile f = { .refs = 1 };
 	struct inode *a = get("a");
 
 	inode_remember(table, a);
-	keyfile_unref(inode_set_file(table, a, &f));
+	keyfile_unref(inode_set_file(table, a, &f, NULL));
 	inode_unref(table, a);
 	inodes_free(table);
 	ck_assert_int_eq(f.freed, 1);
@@ -361,6 +425,7 @@ int main(void)
 	tcase_add_test(tc, a_hidden_inode_lives_on_beside_its_successor);
 	tcase_add_test(tc, below_finds_the_subtree_and_the_key_itself);
 	tcase_add_test(tc, a_keyfile_goes_when_only_the_inode_has_it);
+	tcase_add_test(tc, a_keyfile_of_the_past_is_not_taken);
 	tcase_add_test(tc, the_table_forgets_what_the_kernel_never_did);
 	tcase_add_test(tc, thousands_of_inodes_stay_apart);
 	tcase_add_test(tc, many_threads_leave_nothing_behind);

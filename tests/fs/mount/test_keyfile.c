@@ -439,18 +439,56 @@ START_TEST(after_a_rename_commits_go_to_the_new_key)
 	struct keyfile *kf = create("a");
 
 	write_at(kf, 0, "1");
-	ck_ok(keyfile_commit(kf, false));
+	ck_ok(keyfile_freeze(kf));
 	ck_ok(mvcc_txn_new(fx.m, &t));
 	ck_ok(mvcc_txn_move(t, S("a"), S("b")));
 	ck_ok(mvcc_txn_commit(t, false, NULL));
 	mvcc_txn_free(t);
 	ck_ok(slice_dup(S("b"), &to));
 	keyfile_renamed(kf, to);
+	keyfile_thaw(kf);
 	expect(kf, "1");
 	write_at(kf, 1, "2");
 	done(kf);
 	expect_value(fx.m, "a", 0, NULL);
 	expect_value(fx.m, "b", 0, "12");
+}
+END_TEST
+
+static void *write_and_commit(void *arg)
+{
+	struct keyfile *kf = arg;
+
+	write_at(kf, 0, "2");
+	ck_ok(keyfile_commit(kf, false));
+	return NULL;
+}
+
+START_TEST(who_writes_during_a_rename_waits_for_the_new_key)
+{
+	struct timespec moment = { 0, 20000000 };
+	struct cairn_slice to;
+	struct mvcc_txn *t;
+	struct keyfile *kf = create("a");
+	pthread_t writer;
+
+	write_at(kf, 0, "11");
+	ck_ok(keyfile_freeze(kf));
+	expect_value(fx.m, "a", 0, "11");
+	ck_ok(mvcc_txn_new(fx.m, &t));
+	ck_ok(mvcc_txn_move(t, S("a"), S("b")));
+	ck_ok(mvcc_txn_commit(t, false, NULL));
+	mvcc_txn_free(t);
+	ck_assert(!pthread_create(&writer, NULL, write_and_commit, kf));
+	/* Time enough to go wrong. */
+	nanosleep(&moment, NULL);
+	ck_ok(slice_dup(S("b"), &to));
+	keyfile_renamed(kf, to);
+	keyfile_thaw(kf);
+	ck_assert(!pthread_join(writer, NULL));
+	done(kf);
+	expect_value(fx.m, "a", 0, NULL);
+	expect_value(fx.m, "b", 0, "21");
 }
 END_TEST
 
@@ -854,6 +892,7 @@ static void add_common(TCase *tc)
 		       an_unlinked_file_keeps_its_bytes_and_is_never_committed);
 	tcase_add_test(tc, an_unlink_that_failed_is_undone);
 	tcase_add_test(tc, after_a_rename_commits_go_to_the_new_key);
+	tcase_add_test(tc, who_writes_during_a_rename_waits_for_the_new_key);
 	tcase_add_test(tc, a_change_below_is_seen_by_clean_readers);
 	tcase_add_test(tc, a_failed_commit_is_told_and_what_was_there_stays);
 	tcase_add_test(tc, created_files_are_listed_until_they_are_committed);
