@@ -23,7 +23,7 @@ struct move {
 /* A change of an inode's id, made ready before the commit. */
 struct follow {
 	struct inode *i;
-	struct keyfile *kf; /* frozen; NULL: not open */
+	struct keyfile *kf;    /* frozen; NULL: not open */
 	struct cairn_slice id; /* from malloc */
 	struct cairn_slice key;
 	size_t dir_len;

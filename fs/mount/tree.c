@@ -628,7 +628,8 @@ static int file_of(struct tree *t, struct inode *i, bool have_names,
 			return err;
 		err = load_at(t, i, &w, &kf);
 		if (err) {
-			settled = err != ESTALE || inode_is_at(t->inodes, i, &w);
+			settled =
+				err != ESTALE || inode_is_at(t->inodes, i, &w);
 		} else {
 			if (!have_names)
 				tree_lock(t);
@@ -774,8 +775,8 @@ int tree_readlink(struct tree *t, struct inode *i, struct buf *out)
 		if (err)
 			break;
 		err = mvcc_get(t->m, w.id, i->rev, &row);
-		settled = err != CAIRN_NOT_FOUND ||
-			  inode_is_at(t->inodes, i, &w);
+		settled =
+			err != CAIRN_NOT_FOUND || inode_is_at(t->inodes, i, &w);
 		if (!settled)
 			err = CAIRN_OK;
 		inode_where_fini(&w);

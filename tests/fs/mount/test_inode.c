@@ -274,8 +274,7 @@ START_TEST(a_keyfile_goes_when_only_the_inode_has_it)
 END_TEST
 
 /* Set f as loaded at w: whether it was taken. */
-static bool set_as_of(struct inode *i, struct keyfile *f,
-		      struct inode_where *w)
+static bool set_as_of(struct inode *i, struct keyfile *f, struct inode_where *w)
 {
 	struct keyfile *got = inode_set_file(table, i, f, w);
 
