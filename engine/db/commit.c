@@ -3,7 +3,8 @@
  * Two locks. c->mu guards the queues and the writers' states and is held for
  * moments only. The log itself (with the memtable that takes writes, and the
  * next sequence number) belongs to the thread that set c->log_taken; it works
- * on it with c->mu let go.
+ * on it with c->mu let go. Syncing is apart: one thread at a time may sync the
+ * log while another adds to it; it has set c->sync_running.
  *
  * A writer lives on its thread's stack. Others touch it only with c->mu held or
  * between the states QUEUED and DONE, and its thread leaves only after it has
@@ -63,7 +64,6 @@ struct writer {
 	int err;
 	bool told;    /* err happened on this thread, which has the message */
 	bool syncing; /* a sync is due before it may return */
-	bool has_log; /* c->log_taken is this one's to give back */
 	enum writer_state state;
 
 	/* Changes whenever something was done to it: what its thread looks at
@@ -214,7 +214,7 @@ static int flush_log(struct commit *c)
 	uint64_t after = db_log_size(c->log);
 
 	stats_add(&c->db->stats->wal_written_bytes, after - before);
-	atomic_store_explicit(&c->log_size, after, memory_order_relaxed);
+	atomic_store_explicit(&c->log_size, after, memory_order_release);
 	if (err)
 		commit_log_latch(c, err);
 	else
@@ -352,23 +352,9 @@ static void announce_group(struct commit *c, struct list *group)
 	}
 }
 
-/*
- * Sync the log for all in c->syncing, and give it back. All of them were
- * written before now, and nobody adds to the log meanwhile. c->mu held, let go
- * for the sync.
- */
-static void sync_for_all(struct commit *c, struct writer *self)
+static void tell_synced(struct list *group, int err)
 {
-	int err;
-
-	self->has_log = false;
-	mutex_unlock(&c->mu);
-	err = commit_log_sync(c);
-	events_drain(c->db->events);
-	mutex_lock(&c->mu);
-	if (err)
-		snprintf(c->failure, sizeof(c->failure), "%s", cairn_errmsg());
-	list_for_each_safe (pos, next, &c->syncing) {
+	list_for_each_safe (pos, next, group) {
 		struct writer *w = list_entry(pos, struct writer, sync_link);
 
 		list_remove(&w->sync_link);
@@ -377,7 +363,56 @@ static void sync_for_all(struct commit *c, struct writer *self)
 			w->err = err;
 		wake(w);
 	}
-	give_log_back(c);
+}
+
+void commit_fail_syncing(struct commit *c, int err)
+{
+	if (list_empty(&c->syncing))
+		return;
+	snprintf(c->failure, sizeof(c->failure), "%s", cairn_errmsg());
+	tell_synced(&c->syncing, err);
+}
+
+void commit_sync_ended(struct commit *c)
+{
+	c->sync_running = false;
+	cond_broadcast(&c->sync_done);
+	/* One that is not done comes by itself when it is. */
+	list_for_each (pos, &c->syncing) {
+		struct writer *w = list_entry(pos, struct writer, sync_link);
+
+		if (w->state == WRITER_DONE) {
+			wake(w);
+			break;
+		}
+	}
+}
+
+/*
+ * Sync the log for all in c->syncing: all of them were written before now.
+ * c->mu held, let go for the sync.
+ */
+static void sync_for_all(struct commit *c)
+{
+	struct list group;
+	int err;
+
+	list_init(&group);
+	while (!list_empty(&c->syncing)) {
+		struct list *first = c->syncing.next;
+
+		list_remove(first);
+		list_add_tail(&group, first);
+	}
+	c->sync_running = true;
+	err = commit_log_sync_shared(c);
+	if (err) {
+		snprintf(c->failure, sizeof(c->failure), "%s", cairn_errmsg());
+		/* Theirs is in the same log. */
+		commit_fail_syncing(c, err);
+	}
+	tell_synced(&group, err);
+	commit_sync_ended(c);
 }
 
 /* c->mu held, let go meanwhile. */
@@ -398,19 +433,7 @@ static void lead(struct commit *c, struct writer *self)
 		events_drain(c->db->events);
 	mutex_lock(&c->mu);
 	announce_group(c, &group);
-	if (list_empty(&c->syncing)) {
-		give_log_back(c);
-	} else if (self->syncing) {
-		sync_for_all(c, self);
-	} else {
-		/* A sync takes long: not the business of one who did not ask
-		 * for it. */
-		struct writer *w =
-			list_entry(c->syncing.next, struct writer, sync_link);
-
-		w->has_log = true;
-		wake(w);
-	}
+	give_log_back(c);
 }
 
 /* ---------------------------------------------------- applying, publishing */
@@ -485,10 +508,6 @@ static void advance(struct commit *c, struct writer *w)
 {
 	struct writer *other;
 
-	if (w->has_log) {
-		sync_for_all(c, w);
-		return;
-	}
 	switch (w->state) {
 	case WRITER_QUEUED:
 		if (may_take_log(c, w))
@@ -508,7 +527,12 @@ static void advance(struct commit *c, struct writer *w)
 			wait_for_change(c, w, true);
 		return;
 	case WRITER_DONE:
-		wait_for_change(c, w, false);
+		/* A sync takes long: not the business of one who did not ask
+		 * for it. */
+		if (c->sync_running)
+			wait_for_change(c, w, false);
+		else
+			sync_for_all(c);
 		return;
 	}
 }
@@ -588,6 +612,7 @@ static int make(struct cairn_db *db, uint64_t next_seqno, uint64_t log_number,
 	}
 	mutex_init(&c->mu);
 	cond_init(&c->drained);
+	cond_init(&c->sync_done);
 	list_init(&c->queue);
 	list_init(&c->in_flight);
 	list_init(&c->syncing);
@@ -633,7 +658,7 @@ int commit_new_without_log(struct cairn_db *db, uint64_t next_seqno,
 
 	if (err)
 		return err;
-	c->failed = true;
+	atomic_store_explicit(&c->failed, true, memory_order_relaxed);
 	mutex_lock(&db->mu);
 	db->mem = c->mem;
 	mutex_unlock(&db->mu);
@@ -648,6 +673,7 @@ void commit_free(struct commit *c)
 	assert(list_empty(&c->queue));
 	assert(list_empty(&c->in_flight));
 	db_log_free(c->log);
+	cond_fini(&c->sync_done);
 	cond_fini(&c->drained);
 	mutex_fini(&c->mu);
 	free(c);

@@ -11,7 +11,10 @@
  *      is waiting inserts the batch of another that has not begun.
  *   4. Batches become visible in the order of their numbers.
  *
- * For writers that want it the log is synced between 2 and 3, once for all.
+ * For writers that want it the log is synced after that, once for all who have
+ * come so far: one of them does it while others go on to add to the log, and
+ * who comes meanwhile shares the next sync. Only replacing the log waits for
+ * it.
  *
  * A large batch is a memtable by itself. It gets a log of its own, too: the
  * leader begins both before it gives the batch its number, and others behind
@@ -100,7 +103,7 @@ uint64_t commit_last_unlogged(struct commit *c);
 /* The log that takes batches, and how much of it the system has. */
 void commit_log_position(struct commit *c, uint64_t *number, uint64_t *size);
 
-/* Make what was committed durable. */
+/* Make what was committed durable. For the one who has the log. */
 MUST_CHECK int commit_sync(struct commit *c);
 
 /* The log's size and those of its bytes that are not yet durable. Any thread,

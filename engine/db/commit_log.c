@@ -2,6 +2,7 @@
 /* The log and the memtable that take writes, and replacing them by new ones. */
 #include "engine/db/commit_impl.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "engine/base/error.h"
@@ -110,6 +111,21 @@ static int begin_memtable(size_t capacity, struct memtable *large,
 	return CAIRN_OK;
 }
 
+/* Close the old log, once nobody syncs it. */
+static void change_log(struct commit *c, struct db_log *log)
+{
+	struct db_log *old = c->log;
+
+	mutex_lock(&c->mu);
+	while (c->sync_running)
+		cond_wait(&c->sync_done, &c->mu);
+	c->log = log;
+	atomic_store_explicit(&c->log_size, db_log_size(log),
+			      memory_order_relaxed);
+	mutex_unlock(&c->mu);
+	db_log_free(old);
+}
+
 /* A new log and a memtable as above, the old log being done with. */
 static int rotate(struct commit *c, size_t capacity, struct memtable *large)
 {
@@ -139,12 +155,9 @@ static int rotate(struct commit *c, size_t capacity, struct memtable *large)
 		memtable_unref(mem);
 		return err;
 	}
-	db_log_free(c->log);
-	c->log = log;
+	change_log(c, log);
 	c->log_room = start.room;
 	c->mem_empty = memtable_bytes(mem);
-	atomic_store_explicit(&c->log_size, db_log_size(log),
-			      memory_order_relaxed);
 	post_wal_created(c);
 	budget_update(db);
 	return CAIRN_OK;
@@ -155,30 +168,61 @@ void commit_log_latch(struct commit *c, int err)
 {
 	struct cairn_db *db = c->db;
 
-	c->failed = true;
+	atomic_store_explicit(&c->failed, true, memory_order_relaxed);
 	mutex_lock(&db->mu);
 	work_set_error(db->work, ERROR_HARD, ERROR_OF_WAL, err);
 	stall_update(db);
 	mutex_unlock(&db->mu);
 }
 
-/* Sync the log that has been taken. */
-int commit_log_sync(struct commit *c)
+/* Sync size bytes of l, with c->sync_running set. No locks. */
+static int sync_log(struct commit *c, struct db_log *l, uint64_t size)
 {
 	struct cairn_db *db = c->db;
 	uint64_t start;
 	int err;
 
-	if (c->failed)
+	if (atomic_load_explicit(&c->failed, memory_order_relaxed))
 		return work_refuse(db->work);
-	if (db_log_synced(c->log))
+	if (db_log_synced(l) >= size)
 		return CAIRN_OK;
 	start = now_ns();
-	err = db_log_sync(c->log);
+	err = db_log_sync(l, size);
 	stats_add(&db->stats->wal_syncs, 1);
 	hist_add(&db->sync_ns, now_ns() - start);
 	if (err)
 		commit_log_latch(c, err);
+	return err;
+}
+
+int commit_log_sync_shared(struct commit *c)
+{
+	uint64_t size =
+		atomic_load_explicit(&c->log_size, memory_order_acquire);
+	struct db_log *log = c->log;
+	int err;
+
+	assert(c->sync_running);
+	mutex_unlock(&c->mu);
+	err = sync_log(c, log, size);
+	events_drain(c->db->events);
+	mutex_lock(&c->mu);
+	return err;
+}
+
+int commit_log_sync(struct commit *c)
+{
+	int err;
+
+	mutex_lock(&c->mu);
+	while (c->sync_running)
+		cond_wait(&c->sync_done, &c->mu);
+	c->sync_running = true;
+	mutex_unlock(&c->mu);
+	err = sync_log(c, c->log, c->log ? db_log_size(c->log) : 0);
+	mutex_lock(&c->mu);
+	commit_sync_ended(c);
+	mutex_unlock(&c->mu);
 	return err;
 }
 
@@ -304,12 +348,20 @@ int commit_rotate(struct commit *c)
 
 int commit_replace_log(struct commit *c)
 {
-	return rotate(c, c->capacity, NULL);
+	int err = rotate(c, c->capacity, NULL);
+
+	if (err)
+		return err;
+	/* A sync of the new log would not say anything about the old one. */
+	mutex_lock(&c->mu);
+	commit_fail_syncing(c, work_refuse(c->db->work));
+	mutex_unlock(&c->mu);
+	return CAIRN_OK;
 }
 
 void commit_recovered(struct commit *c)
 {
-	c->failed = false;
+	atomic_store_explicit(&c->failed, false, memory_order_relaxed);
 }
 
 bool commit_log_failed(struct commit *c)

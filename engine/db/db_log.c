@@ -16,12 +16,14 @@
 struct db_log {
 	uint64_t number;
 	struct log_writer *writer;
-	struct wfile *file;  /* borrowed from writer, for hints */
-	uint64_t synced;     /* bytes known to be durable */
+	struct wfile *file; /* borrowed from writer, for hints and syncs */
+	/* Bytes known to be durable. Stored with release after the sync, pairs
+	 * with whoever says that they are. */
+	_Atomic uint64_t synced;
 	uint64_t noted;      /* what the last note says of that */
 	uint64_t hinted;     /* bytes whose writeback was asked for */
 	uint64_t next_seqno; /* of the next batch, if none is left out */
-	bool failed;
+	_Atomic bool failed; /* relaxed: it comes with an error */
 };
 
 void log_note_encode(const struct log_note *n, uint8_t *p)
@@ -55,7 +57,7 @@ bool log_note_decode(struct cairn_slice record, struct log_note *out)
 
 static int add_note(struct db_log *l, uint64_t seqno)
 {
-	struct log_note note = { seqno, l->synced, l->next_seqno };
+	struct log_note note = { seqno, db_log_synced(l), l->next_seqno };
 	uint8_t record[LOG_NOTE_RECORD_LEN];
 	int err;
 
@@ -63,7 +65,7 @@ static int add_note(struct db_log *l, uint64_t seqno)
 	err = log_writer_add(l->writer, slice_of(record, sizeof(record)));
 	if (err)
 		return err;
-	l->noted = l->synced;
+	l->noted = note.synced;
 	l->next_seqno = seqno;
 	return CAIRN_OK;
 }
@@ -77,7 +79,7 @@ static int begin(struct db_log *l, uint64_t seqno, struct cairn_env *env,
 	if (!err)
 		err = db_log_flush(l);
 	if (!err)
-		err = db_log_sync(l);
+		err = db_log_sync(l, db_log_size(l));
 	if (!err)
 		err = env_sync_dir(env, dir);
 	return err;
@@ -142,7 +144,7 @@ int db_log_add(struct db_log *l, struct cairn_slice batch)
 	int err;
 
 	assert(seqno >= l->next_seqno);
-	if (l->synced != l->noted || seqno != l->next_seqno) {
+	if (db_log_synced(l) != l->noted || seqno != l->next_seqno) {
 		err = add_note(l, seqno);
 		if (err)
 			return err;
@@ -154,13 +156,18 @@ int db_log_add(struct db_log *l, struct cairn_slice batch)
 	return CAIRN_OK;
 }
 
+static void fail(struct db_log *l)
+{
+	atomic_store_explicit(&l->failed, true, memory_order_relaxed);
+}
+
 int db_log_flush(struct db_log *l)
 {
 	uint64_t end;
 	int err = log_writer_flush(l->writer);
 
 	if (err) {
-		l->failed = true;
+		fail(l);
 		return err;
 	}
 	end = log_writer_flushed(l->writer);
@@ -171,29 +178,26 @@ int db_log_flush(struct db_log *l)
 	return CAIRN_OK;
 }
 
-int db_log_sync(struct db_log *l)
+int db_log_sync(struct db_log *l, uint64_t size)
 {
-	int err;
+	/* Not the writer's business: another thread may be using it. */
+	int err = wfile_sync(l->file);
 
-	if (!l->failed && db_log_synced(l))
-		return CAIRN_OK;
-	err = log_writer_sync(l->writer);
-	if (err) {
-		l->failed = true;
-		return err;
-	}
-	l->synced = log_writer_flushed(l->writer);
-	return CAIRN_OK;
+	if (err)
+		fail(l);
+	else
+		atomic_store_explicit(&l->synced, size, memory_order_release);
+	return err;
 }
 
 bool db_log_failed(const struct db_log *l)
 {
-	return l->failed;
+	return atomic_load_explicit(&l->failed, memory_order_relaxed);
 }
 
-bool db_log_synced(const struct db_log *l)
+uint64_t db_log_synced(const struct db_log *l)
 {
-	return l->synced == log_writer_flushed(l->writer);
+	return atomic_load_explicit(&l->synced, memory_order_acquire);
 }
 
 uint64_t db_log_next_seqno(const struct db_log *l)

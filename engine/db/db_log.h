@@ -17,7 +17,8 @@
  * after batches that were kept out of the log. A bad record that a later note
  * says was synced is damage.
  *
- * Not thread-safe: used by the thread that has the log (commit.h).
+ * Not thread-safe: used by the thread that has the log (commit.h). But another
+ * one may sync it meanwhile.
  */
 #ifndef CAIRN_DB_DB_LOG_H
 #define CAIRN_DB_DB_LOG_H
@@ -71,11 +72,16 @@ MUST_CHECK int db_log_add(struct db_log *l, struct cairn_slice batch);
  * db_log_failed(). */
 MUST_CHECK int db_log_flush(struct db_log *l);
 
-/* Make what was flushed durable; nothing to do when it is. Failures as above.*/
-MUST_CHECK int db_log_sync(struct db_log *l);
+/*
+ * Make size bytes durable that are known to have been flushed. Failures as
+ * above. Any thread, but one at a time, while another adds and flushes.
+ */
+MUST_CHECK int db_log_sync(struct db_log *l, uint64_t size);
 
+/* Any thread. */
 bool db_log_failed(const struct db_log *l);
-bool db_log_synced(const struct db_log *l); /* all that was flushed */
+uint64_t db_log_synced(const struct db_log *l); /* bytes known to be durable */
+
 /* What would come next had nothing been left out. */
 uint64_t db_log_next_seqno(const struct db_log *l);
 uint64_t db_log_number(const struct db_log *l);

@@ -80,7 +80,8 @@ static inline MUST_CHECK int wfile_append(struct wfile *f, const void *data,
 /*
  * Make the contents (not the name) survive a power cut: fdatasync. After a
  * failure the bytes may be gone although a second call would succeed, so the
- * file must be given up.
+ * file must be given up. One thread may do this while another appends: what was
+ * appended before is made durable.
  */
 static inline MUST_CHECK int wfile_sync(struct wfile *f)
 {

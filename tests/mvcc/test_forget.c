@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "mvcc/forget.h"
 
+#include <pthread.h>
 #include <stdio.h>
 
 #include "engine/base/rng.h"
 #include "tests/mvcc/fixture.h"
+#include "tests/support/gate_env.h"
 #include "tests/support/runner.h"
 
 static struct fixture f;
@@ -68,6 +70,42 @@ START_TEST(forgetting_survives_a_power_cut_with_all_commits_before_it)
 	ck_value(m, "a", 3, "2");
 	ck_ok(mvcc_close(m));
 	env_mem_free(env);
+}
+END_TEST
+
+static void *forget_main(void *arg)
+{
+	ck_ok(mvcc_forget(arg, 2));
+	return NULL;
+}
+
+/* Making the bound durable takes as long as the disk does. */
+START_TEST(puts_do_not_wait_until_the_bound_is_on_the_disk)
+{
+	struct gate_env gate;
+	pthread_t thread;
+	struct mvcc *m;
+
+	gate_init(&gate, f.env, ".log");
+	gate.at_sync = true;
+	ck_ok(mvcc_close(f.m));
+	ck_ok(store_open_at(&gate.base, &m));
+	put(m, "a", "1");
+	gate_set(&gate, false);
+	ck_assert_int_eq(pthread_create(&thread, NULL, forget_main, m), 0);
+	gate_await(&gate, 1);
+	/* Nobody opens the gate meanwhile. */
+	put(m, "a", "2");
+	ck_value(m, "a", 0, "2");
+	ck_value(m, "a", 2, "1");
+	/* It is the bound only when it is durable. */
+	ck_assert_int_eq(mvcc_oldest(m), 1);
+	gate_set(&gate, true);
+	pthread_join(thread, NULL);
+	ck_assert_int_eq(mvcc_oldest(m), 2);
+	ck_ok(mvcc_close(m));
+	gate_fini(&gate);
+	ck_ok(store_open_at(f.env, &f.m));
 }
 END_TEST
 
@@ -469,6 +507,7 @@ int main(void)
 		tc, only_a_revision_between_bound_and_current_can_be_forgotten);
 	tcase_add_test(
 		tc, forgetting_survives_a_power_cut_with_all_commits_before_it);
+	tcase_add_test(tc, puts_do_not_wait_until_the_bound_is_on_the_disk);
 	tcase_add_test(tc, compaction_drops_what_nobody_can_read);
 	tcase_add_test(tc, a_pin_keeps_its_revision_readable);
 	tcase_add_test(tc, ended_objects_go_when_their_end_is_forgotten);

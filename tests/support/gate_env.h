@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * An env that makes whoever creates a file with a certain suffix wait until the
- * test lets it: to hold a flush or a compaction where it is.
+ * test lets it: to hold a flush or a compaction where it is. Or whoever syncs
+ * one, with at_sync.
  */
 #ifndef CAIRN_TESTS_SUPPORT_GATE_ENV_H
 #define CAIRN_TESTS_SUPPORT_GATE_ENV_H
@@ -17,6 +18,7 @@ struct gate_env {
 	struct env_ops ops;
 	struct cairn_env *below;
 	const char *suffix;
+	bool at_sync; /* to be set before anything is opened */
 	struct mutex mu;
 	struct cond changed;
 	unsigned n_allowed; /* to go through */
@@ -49,15 +51,68 @@ static inline void gate_wait(struct gate_env *g)
 	mutex_unlock(&g->mu);
 }
 
+struct gate_wfile {
+	struct wfile base;
+	struct wfile_ops ops;
+	struct wfile *below;
+	struct gate_env *gate;
+};
+
+static inline int gate_append(struct wfile *f, const void *data, size_t len)
+{
+	return wfile_append(((struct gate_wfile *)f)->below, data, len);
+}
+
+static inline int gate_sync(struct wfile *f)
+{
+	gate_wait(((struct gate_wfile *)f)->gate);
+	return wfile_sync(((struct gate_wfile *)f)->below);
+}
+
+static inline int gate_preallocate(struct wfile *f, uint64_t len)
+{
+	return wfile_preallocate(((struct gate_wfile *)f)->below, len);
+}
+
+static inline void gate_flush_hint(struct wfile *f, uint64_t off, uint64_t len)
+{
+	wfile_flush_hint(((struct gate_wfile *)f)->below, off, len);
+}
+
+static inline int gate_close(struct wfile *f)
+{
+	int err = wfile_close(((struct gate_wfile *)f)->below);
+
+	free(f);
+	return err;
+}
+
 static inline int gate_open_write(struct cairn_env *e, const char *path,
 				  struct wfile **out)
 {
 	struct gate_env *g = (struct gate_env *)e;
 	size_t len = strlen(path), end = strlen(g->suffix);
+	struct gate_wfile *f;
+	int err;
 
-	if (len >= end && strcmp(path + len - end, g->suffix) == 0)
+	if (len < end || strcmp(path + len - end, g->suffix) != 0)
+		return env_open_write(g->below, path, out);
+	if (!g->at_sync) {
 		gate_wait(g);
-	return env_open_write(g->below, path, out);
+		return env_open_write(g->below, path, out);
+	}
+	f = calloc(1, sizeof(*f));
+	ck_assert_ptr_nonnull(f);
+	f->ops = (struct wfile_ops){ gate_append, gate_sync, gate_preallocate,
+				     gate_flush_hint, gate_close };
+	f->base.ops = &f->ops;
+	f->gate = g;
+	err = env_open_write(g->below, path, &f->below);
+	if (err)
+		free(f);
+	else
+		*out = &f->base;
+	return err;
 }
 
 static inline int gate_list(struct cairn_env *e, const char *dir,

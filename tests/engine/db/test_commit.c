@@ -871,6 +871,185 @@ START_TEST(a_log_that_cannot_be_created_fails_one_write_only)
 }
 END_TEST
 
+/* ---------------------------------------------------------- syncs and others
+ */
+
+/* A database whose log is synced when the test says so. */
+struct gated {
+	struct test_db t;
+	struct gate_env gate;
+};
+
+static void gated_open(struct gated *g)
+{
+	tdb_init(&g->t, NULL);
+	gate_init(&g->gate, g->t.env, ".log");
+	g->gate.at_sync = true;
+	cairn_options_set_env(g->t.opts, &g->gate.base);
+	tdb_open(&g->t);
+	tdb_put(&g->t, "first", "1");
+	gate_set(&g->gate, false);
+}
+
+static void gated_close(struct gated *g)
+{
+	tdb_fini(&g->t);
+	gate_fini(&g->gate);
+}
+
+struct sync_put {
+	struct test_db *t;
+	pthread_t thread;
+	char key[16];
+	int err;
+};
+
+static void *sync_put_main(void *arg)
+{
+	struct sync_put *p = arg;
+
+	p->err = put_with(p->t, &with_sync, p->key, "1");
+	return NULL;
+}
+
+/* Returns when the key can be read, so that what is left is the sync. */
+static void sync_put_start(struct sync_put *p, struct test_db *t, int id)
+{
+	struct cairn_pinned v = { 0 };
+
+	p->t = t;
+	snprintf(p->key, sizeof(p->key), "sync%d", id);
+	ck_assert_int_eq(pthread_create(&p->thread, NULL, sync_put_main, p), 0);
+	while (cairn_get(t->db, NULL, slice_str(p->key), &v))
+		env_sleep_us(t->mem, 100);
+	cairn_pinned_release(&v);
+}
+
+static int sync_put_join(struct sync_put *p)
+{
+	pthread_join(p->thread, NULL);
+	return p->err;
+}
+
+static uint64_t wal_syncs(struct test_db *t)
+{
+	struct cairn_metrics m;
+
+	cairn_metrics_get(t->db, &m);
+	return m.wal_syncs;
+}
+
+START_TEST(who_wants_no_sync_does_not_wait_for_that_of_another)
+{
+	struct sync_put p;
+	struct gated g;
+	char key[16];
+
+	gated_open(&g);
+	sync_put_start(&p, &g.t, 0);
+	gate_await(&g.gate, 1);
+	/* Nobody opens the gate meanwhile. */
+	for (int i = 0; i < 100; i++) {
+		snprintf(key, sizeof(key), "%d", i);
+		tdb_put(&g.t, key, "1");
+		tdb_expect(&g.t, key, "1");
+	}
+	gate_set(&g.gate, true);
+	CK_OK(sync_put_join(&p));
+	gated_close(&g);
+}
+END_TEST
+
+START_TEST(who_comes_during_a_sync_shares_the_next_one)
+{
+	struct sync_put p[8];
+	struct test_db u;
+	struct gated g;
+	uint64_t syncs;
+
+	gated_open(&g);
+	syncs = wal_syncs(&g.t);
+	sync_put_start(&p[0], &g.t, 0);
+	gate_await(&g.gate, 1);
+	for (int i = 1; i < 8; i++)
+		sync_put_start(&p[i], &g.t, i);
+	gate_pass(&g.gate);
+	CK_OK(sync_put_join(&p[0]));
+	gate_await(&g.gate, 1);
+	/* It says what was there when it began, no more. */
+	open_clone(&g.t, &u, 0);
+	tdb_expect(&u, "sync0", "1");
+	tdb_fini(&u);
+	gate_set(&g.gate, true);
+	for (int i = 1; i < 8; i++)
+		CK_OK(sync_put_join(&p[i]));
+	ck_assert_uint_eq(wal_syncs(&g.t), syncs + 2);
+	open_clone(&g.t, &u, 0);
+	for (int i = 0; i < 8; i++)
+		tdb_expect(&u, p[i].key, "1");
+	tdb_fini(&u);
+	gated_close(&g);
+}
+END_TEST
+
+static void *flush_main(void *arg)
+{
+	struct gated *g = arg;
+
+	CK_OK(cairn_flush(g->t.db, true));
+	return NULL;
+}
+
+START_TEST(a_log_is_kept_until_its_sync_has_ended)
+{
+	struct sync_put p[2];
+	pthread_t flusher;
+	struct test_db u;
+	struct gated g;
+
+	gated_open(&g);
+	sync_put_start(&p[0], &g.t, 0);
+	gate_await(&g.gate, 1);
+	sync_put_start(&p[1], &g.t, 1);
+	ck_assert_int_eq(pthread_create(&flusher, NULL, flush_main, &g), 0);
+	/* It waits for the log, or for the sync; either is right. */
+	env_sleep_us(g.t.mem, 20000);
+	gate_set(&g.gate, true);
+	CK_OK(sync_put_join(&p[0]));
+	CK_OK(sync_put_join(&p[1]));
+	pthread_join(flusher, NULL);
+	open_clone(&g.t, &u, 0);
+	tdb_expect(&u, "sync0", "1");
+	tdb_expect(&u, "sync1", "1");
+	tdb_fini(&u);
+	gated_close(&g);
+}
+END_TEST
+
+START_TEST(a_failed_sync_fails_all_who_wait_for_one)
+{
+	struct sync_put p[4];
+	struct gated g;
+
+	gated_open(&g);
+	sync_put_start(&p[0], &g.t, 0);
+	gate_await(&g.gate, 1);
+	for (int i = 1; i < 4; i++)
+		sync_put_start(&p[i], &g.t, i);
+	tdb_fail(&g.t, ENV_FAULT_SYNC, ".log", 1, false, CAIRN_EIO);
+	gate_set(&g.gate, true);
+	for (int i = 0; i < 4; i++)
+		CK_CODE(sync_put_join(&p[i]), CAIRN_EIO);
+	CK_CODE(tdb_try_put(&g.t, "a", "1"), CAIRN_EROFS);
+	CK_OK(cairn_resume(g.t.db));
+	CK_OK(tdb_put_sync(&g.t, "a", "1"));
+	tdb_reopen(&g.t);
+	tdb_expect(&g.t, "a", "1");
+	tdb_expect(&g.t, "first", "1");
+	gated_close(&g);
+}
+END_TEST
+
 /* Everybody in a group hears of it, and nobody waits for ever. */
 static void *write_until_refused(void *arg)
 {
@@ -957,6 +1136,10 @@ int main(void)
 	tcase_add_test(tc, resume_fails_as_long_as_the_fault_stays);
 	tcase_add_test(tc, a_log_that_found_no_space_recovers_by_itself);
 	tcase_add_test(tc, a_log_that_cannot_be_created_fails_one_write_only);
+	tcase_add_test(tc, who_wants_no_sync_does_not_wait_for_that_of_another);
+	tcase_add_test(tc, who_comes_during_a_sync_shares_the_next_one);
+	tcase_add_test(tc, a_log_is_kept_until_its_sync_has_ended);
+	tcase_add_test(tc, a_failed_sync_fails_all_who_wait_for_one);
 	tcase_add_test(tc, all_writers_hear_of_a_failing_log);
 	suite_add_tcase(s, tc);
 	return run_suite(s);
