@@ -230,6 +230,8 @@ echo "$patch" | wc -l
 EOF
 
 # ------------------------------------------------------------------- building
+# Of the make that runs this test they would speak.
+unset MAKEFLAGS MFLAGS MAKELEVEL
 if has make; then
 	both make <<'EOF'
 cat >Makefile <<'MK'
