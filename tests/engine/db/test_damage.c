@@ -232,15 +232,26 @@ static bool is_log(const struct golden_file *f)
 	return filename_parse(f->name, &number) == FILE_WAL;
 }
 
+/* Where the first record of the log ends. */
+static size_t first_record_end(const struct golden_file *log)
+{
+	const struct buf *b = &log->bytes;
+
+	return b->len < LOG_HEADER
+		       ? b->len
+		       : LOG_HEADER + b->data[4] + ((size_t)b->data[5] << 8);
+}
+
 /* Whether the damage may show as a database that ends at seqno. */
 static bool may_end_at(const struct walk *w, uint64_t seqno)
 {
 	if (w->intact && seqno == w->seqno)
 		return true;
 	/* Nothing of a log that is refused was ever read, and here not even the
-	 * header of a record is left. */
-	if (!w->intact && w->damage.is_cut && w->damage.at < LOG_HEADER &&
-	    is_log(&w->golden.files[w->file]))
+	 * first record, which is what it is refused for, is left. */
+	if (!w->intact && w->damage.is_cut &&
+	    is_log(&w->golden.files[w->file]) &&
+	    w->damage.at < first_record_end(&w->golden.files[w->file]))
 		return true;
 	if (w->file != w->newest_log)
 		return false;
