@@ -74,12 +74,14 @@ tests_bench_bench_mvcc_LDADD = libmvcc.la $(JANSSON_LIBS) -lm
 endif
 
 # The mount beside a plain file system in memory: scripts/bench-fs.
-EXTRA_PROGRAMS += tests/bench/bench-memfs
+EXTRA_PROGRAMS += tests/bench/bench-fs-ops tests/bench/bench-memfs
+tests_bench_bench_fs_ops_SOURCES = tests/bench/fs_ops.c
 tests_bench_bench_memfs_SOURCES = tests/bench/memfs.c
 tests_bench_bench_memfs_CFLAGS = $(AM_CFLAGS) $(FUSE_CFLAGS)
 tests_bench_bench_memfs_LDADD = $(FUSE_LIBS)
 
-bench-fs: cairn$(EXEEXT) tests/bench/bench-memfs$(EXEEXT)
+bench-fs: cairn$(EXEEXT) tests/bench/bench-fs-ops$(EXEEXT) \
+	tests/bench/bench-memfs$(EXEEXT)
 PHONY_TARGETS += bench-fs
 
 CLEANFILES += $(BENCH_OTHERS) tests/bench/peer_*.o $(EXTRA_PROGRAMS)
