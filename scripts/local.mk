@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 dist_check_SCRIPTS += scripts/check-layers.sh scripts/check-headers.sh \
 	scripts/check-mutants.sh
-EXTRA_DIST += scripts/bench-engine scripts/bench-mvcc \
+EXTRA_DIST += scripts/bench-engine scripts/bench-fs scripts/bench-mvcc \
 	scripts/campaign scripts/check scripts/coverage scripts/deps scripts/format.sh \
 	scripts/fuzz scripts/mutants scripts/quickstart scripts/tee \
 	engine/PITFALLS.md tests/engine/mutants
