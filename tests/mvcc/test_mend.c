@@ -31,7 +31,7 @@ static void changes(struct mvcc *m, struct buf *out)
 	int err;
 
 	buf_clear(out);
-	ck_ok(mvcc_changes_new(m, mvcc_oldest(m), 0, &c));
+	ck_ok(mvcc_changes_new(m, mvcc_oldest(m), INT64_MAX, &c));
 	while (!(err = mvcc_changes_next(c, &one)))
 		ck_ok(buf_printf(out, "%d.%d %c %.*s\n", (int)one.main,
 				 (int)one.sub, one.deleted ? 'D' : 'P',
