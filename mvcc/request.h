@@ -233,7 +233,8 @@ int mvcc_range(struct mvcc *m, const struct mvcc_range_request *r,
 
 /*
  * mvcc_forget() in etcd's words. With physical, what only readers below rev
- * could see is gone from the tables on return, as far as no reader needs it.
+ * could see is gone from the tables on return, as far as no reader needs it;
+ * when only that fails rev is forgotten all the same, as mvcc_oldest() tells.
  * *refusal may be NULL.
  */
 int mvcc_compact(struct mvcc *m, int64_t rev, bool physical,
