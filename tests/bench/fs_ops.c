@@ -101,8 +101,7 @@ struct run {
 	double seconds;
 	/* Instead: how many requests a batch takes, at least, of a few. */
 	unsigned counting;
-	struct counts requests;
-	struct counts least;
+	struct counts before, looking, requests;
 
 	pthread_barrier_t barrier;
 	bool done; /* written by client 0 between barriers */
@@ -485,20 +484,35 @@ static const struct work works[] = {
 
 /* -------------------------------------------------------------- requests */
 
-static void add_count(struct counts *c, const char *kind, double count)
+static double count_of(const struct counts *c, const char *kind)
 {
-	size_t i = 0;
+	for (size_t i = 0; i < c->n; i++)
+		if (!strcmp(c->of[i].kind, kind))
+			return c->of[i].count;
+	return 0;
+}
 
-	while (i < c->n && strcmp(c->of[i].kind, kind) != 0)
-		i++;
-	if (i == KINDS_MAX)
-		return;
-	if (i == c->n) {
-		snprintf(c->of[i].kind, sizeof(c->of[i].kind), "%s", kind);
-		c->of[i].count = 0;
-		c->n++;
+/* What of a is not of b. */
+static struct counts less(const struct counts *a, const struct counts *b)
+{
+	struct counts out = *a;
+
+	for (size_t i = 0; i < out.n; i++)
+		out.of[i].count -= count_of(b, out.of[i].kind);
+	return out;
+}
+
+static struct counts least(const struct counts *a, const struct counts *b)
+{
+	struct counts out = *a;
+
+	for (size_t i = 0; i < out.n; i++) {
+		double other = count_of(b, out.of[i].kind);
+
+		if (other < out.of[i].count)
+			out.of[i].count = other;
 	}
-	c->of[i].count += count;
+	return out;
 }
 
 /* Nobody waits for a release; the others are the engine's. */
@@ -508,10 +522,9 @@ static bool is_request(const char *kind)
 	       strcmp(kind, "sync") != 0 && strcmp(kind, "release") != 0;
 }
 
-static int get_counts(const char *path, double sign, struct counts *c)
+static int get_counts(const char *path, struct counts *c)
 {
-	char line[256], kind[16];
-	double count;
+	char line[256];
 	FILE *f;
 
 	/* A request is counted when it has been answered. */
@@ -519,60 +532,55 @@ static int get_counts(const char *path, double sign, struct counts *c)
 	f = fopen(path, "r");
 	if (!f)
 		return fail("cannot be read", path);
-	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "%15s %lf", kind, &count) == 2 &&
-		    is_request(kind))
-			add_count(c, kind, sign * count);
+	c->n = 0;
+	while (c->n < KINDS_MAX && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%15s %lf", c->of[c->n].kind,
+			   &c->of[c->n].count) == 2 &&
+		    is_request(c->of[c->n].kind))
+			c->n++;
 	fclose(f);
 	return 0;
 }
 
-/* As get_counts(), less what looking costs: that is the same each time. */
+/*
+ * Looking costs requests, too, and more of them now and then, when the kernel
+ * has forgotten the name: what it costs is the least of two looks, and what the
+ * operations cost the least of a few batches.
+ */
 static int begin_counting(struct run *r)
 {
-	const char *path = r->peer->stats;
+	struct counts first, second, a, b;
 
-	memset(&r->requests, 0, sizeof(r->requests));
-	/* The first look may cost more. After it: twice the one before the
-	 * operations, once the one in front. */
-	return get_counts(path, 0, &r->requests) ||
-	       get_counts(path, 1, &r->requests) ||
-	       get_counts(path, -2, &r->requests);
-}
-
-static double count_of(const struct counts *c, const char *kind)
-{
-	for (size_t i = 0; i < c->n; i++)
-		if (!strcmp(c->of[i].kind, kind))
-			return c->of[i].count;
+	if (get_counts(r->peer->stats, &first) ||
+	    get_counts(r->peer->stats, &second) ||
+	    get_counts(r->peer->stats, &r->before))
+		return -1;
+	a = less(&second, &first);
+	b = less(&r->before, &second);
+	r->looking = least(&b, &a);
 	return 0;
 }
 
-/* What the counters' own names cost now and then is not in all batches. */
 static int end_counting(struct run *r)
 {
-	struct counts *least = &r->least;
-	int err = get_counts(r->peer->stats, 1, &r->requests);
+	struct counts now;
 
-	if (!least->n)
-		*least = r->requests;
-	for (size_t i = 0; i < least->n; i++) {
-		double now = count_of(&r->requests, least->of[i].kind);
-
-		if (now < least->of[i].count)
-			least->of[i].count = now;
-	}
+	if (get_counts(r->peer->stats, &now))
+		return -1;
+	now = less(&now, &r->before);
+	now = less(&now, &r->looking);
+	r->requests = r->requests.n ? least(&now, &r->requests) : now;
 	r->counting--;
-	return err;
+	return 0;
 }
 
 static void print_requests(const struct run *r)
 {
 	printf("requests %s %s", r->work->name, r->peer->name);
-	for (size_t i = 0; i < r->least.n; i++)
-		if (r->least.of[i].count > 0)
-			printf(" %s %.4g", r->least.of[i].kind,
-			       r->least.of[i].count / r->work->batch);
+	for (size_t i = 0; i < r->requests.n; i++)
+		if (r->requests.of[i].count > 0)
+			printf(" %s %.4g", r->requests.of[i].kind,
+			       r->requests.of[i].count / r->work->batch);
 	printf("\n");
 }
 
