@@ -1317,22 +1317,20 @@ static void end_batch(struct batch *b, const struct keyfiles *ks)
 		leave(kf);
 		if (gone)
 			let_go(kf);
-		/* One of them may be to blame: let each try alone. */
-		if (err)
-			try_commit(kf);
 		buf_fini(&b->s[i].xattrs);
 	}
+	/* One of them may be to blame: let each try alone. */
+	for (size_t i = 0; err && i < b->n; i++)
+		try_commit(b->kf[i]);
 }
 
-static bool commit_alone(struct keyfile *kf, uint64_t now)
+static bool has_data_due(struct keyfile *kf, uint64_t now)
 {
 	bool due;
 
 	mutex_lock(&kf->ks->mu);
 	due = kf->data_due <= now;
 	mutex_unlock(&kf->ks->mu);
-	if (due)
-		try_commit(kf);
 	return due;
 }
 
@@ -1346,9 +1344,13 @@ bool keyfiles_tick(struct keyfiles *ks, uint64_t now_us)
 	if (b && !mvcc_txn_new(ks->m, &b->txn)) {
 		mvcc_txn_set_origin(b->txn, ks->o.origin);
 		n = collect_due(ks, now_us, due, BATCH_MAX);
+		/* First those that may have to be waited for, and only then
+		 * any that stay busy: see keyfile_freeze(). */
 		for (size_t i = 0; i < n; i++)
-			if (!commit_alone(due[i], now_us))
-				(void)join_batch(b, due[i]);
+			if (has_data_due(due[i], now_us))
+				try_commit(due[i]);
+		for (size_t i = 0; i < n; i++)
+			(void)join_batch(b, due[i]);
 		end_batch(b, ks);
 		mvcc_txn_free(b->txn);
 	}

@@ -172,8 +172,9 @@ void keyfile_undo_unlink(struct keyfile *kf);
 
 /*
  * Commit, and until keyfile_thaw() nobody else uses kf: what was committed in
- * between would go to the name that the key is about to lose. Any number may be
- * frozen by one thread, which does nothing else with them.
+ * between would go to the name that the key is about to lose. One thread at a
+ * time may freeze any number, in any order, and does nothing else with them: so
+ * who keeps a keyfile busy must not wait for another.
  */
 MUST_CHECK int keyfile_freeze(struct keyfile *kf);
 void keyfile_thaw(struct keyfile *kf);

@@ -2,6 +2,7 @@
 #include "fs/mount/keyfile.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "engine/base/rng.h"
@@ -32,6 +33,18 @@ static void let_go(void *ctx, void *owner)
 	n_held--;
 }
 
+/* What is done, once, where a thread may wait long. */
+static void (*_Atomic at_wait)(void);
+
+static void wait_begin(void *ctx)
+{
+	void (*f)(void) = atomic_exchange(&at_wait, NULL);
+
+	(void)ctx;
+	if (f)
+		f();
+}
+
 static int may_grow(void *ctx)
 {
 	(void)ctx;
@@ -49,6 +62,7 @@ static void open_keyfiles(void)
 		.origin = &fx,
 		.hooks = { .hold = hold,
 			   .let_go = let_go,
+			   .wait_begin = wait_begin,
 			   .may_grow = may_grow },
 	};
 
@@ -492,6 +506,48 @@ START_TEST(who_writes_during_a_rename_waits_for_the_new_key)
 }
 END_TEST
 
+static pthread_t timer;
+
+static void *tick(void *arg)
+{
+	(void)arg;
+	keyfiles_tick(ks, LATER);
+	return NULL;
+}
+
+static void start_timer(void)
+{
+	struct timespec moment = { 0, 20000000 };
+
+	ck_assert(!pthread_create(&timer, NULL, tick, NULL));
+	/* Time enough to get as far as it can. */
+	nanosleep(&moment, NULL);
+}
+
+START_TEST(a_rename_of_many_and_the_timer_do_not_wait_for_each_other)
+{
+	struct keyfile_stat set = { .has_mode = true, .mode = 0600 };
+	struct keyfile *a, *b;
+
+	put("a", "1");
+	a = load("a");
+	keyfile_set_attrs(a, KEYFILE_MODE, &set);
+	b = create("b");
+	write_at(b, 0, "2");
+	/* While b is committed the timer finds both due. What it does to a must
+	 * not last until it has b. */
+	at_wait = start_timer;
+	ck_ok(keyfile_freeze(b));
+	ck_ok(keyfile_freeze(a));
+	keyfile_thaw(a);
+	keyfile_thaw(b);
+	ck_assert(!pthread_join(timer, NULL));
+	ck_assert_uint_eq(stat_of(a).mode, 0600);
+	done(a);
+	done(b);
+}
+END_TEST
+
 START_TEST(a_change_below_is_seen_by_clean_readers)
 {
 	struct keyfile *kf;
@@ -893,6 +949,8 @@ static void add_common(TCase *tc)
 	tcase_add_test(tc, an_unlink_that_failed_is_undone);
 	tcase_add_test(tc, after_a_rename_commits_go_to_the_new_key);
 	tcase_add_test(tc, who_writes_during_a_rename_waits_for_the_new_key);
+	tcase_add_test(
+		tc, a_rename_of_many_and_the_timer_do_not_wait_for_each_other);
 	tcase_add_test(tc, a_change_below_is_seen_by_clean_readers);
 	tcase_add_test(tc, a_failed_commit_is_told_and_what_was_there_stays);
 	tcase_add_test(tc, created_files_are_listed_until_they_are_committed);
