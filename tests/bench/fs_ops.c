@@ -6,9 +6,9 @@
  * scripts/bench-fs makes tables of what this prints, a line per measurement:
  *
  *	op ROUND WORK CLIENTS NAME OPS_PER_SECOND P50_US P99_US
- *	requests WORK NAME KIND COUNT ...	per operation, as a daemon
- *counts
+ *	requests WORK NAME KIND COUNT ...
  *
+ * where requests are those of one operation, as a daemon counts them.
  * A client is a thread with descriptors and a directory of its own. It works in
  * batches: what a batch needs and leaves is made and removed between them,
  * while no clock runs.
@@ -716,8 +716,10 @@ static void print_result(const struct run *r, unsigned round)
 		ops += r->client[i].n_ops;
 	}
 	all = malloc((n + 1) * sizeof(*all));
-	if (!all)
-		return;
+	if (!all) {
+		fprintf(stderr, "fs-ops: out of memory\n");
+		exit(1);
+	}
 	for (unsigned i = 0; i < r->clients; i++) {
 		memcpy(all + at, r->client[i].ns,
 		       r->client[i].n_ns * sizeof(*all));
