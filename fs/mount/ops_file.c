@@ -592,6 +592,8 @@ static int run_command(void *arg)
 	struct command *c = arg;
 	int err = ctl_command(c->fs->ctl, c->i->id, buf_slice(&c->text));
 
+	/* Who wrote it goes on to look at what it changed. */
+	notify_drain(c->fs->notify);
 	buf_fini(&c->text);
 	inode_unref(c->fs->inodes, c->i);
 	free(c);

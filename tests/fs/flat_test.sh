@@ -145,6 +145,22 @@ if command -v ldb >/dev/null; then
 	check "ctl/ingest" sh -c "echo $top/two.sst >\$C/ctl/ingest"
 	is "is seen at once" "$(cat "$M/d/c")" 6
 	check "and copied" test -f "$top/two.sst"
+	for what in old new; do
+		echo "d/c ==> $what" |
+			ldb --db="$top/theirs" write_extern_sst \
+				"$top/$what.sst" >/dev/null
+	done
+	# Without a new process between, so that it comes as soon as it can.
+	is "nor a moment later" "$(
+		for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+			for what in old new; do
+				echo "$top/$what.sst" >"$C/ctl/ingest"
+				read -r got <"$M/d/c"
+				[ "$got" = "$what" ] ||
+					echo "$i: $got, not $what"
+			done
+		done
+	)" ""
 	refused "a table that is not there" 'No such file' \
 		sh -c "/bin/echo $top/no.sst >\$C/ctl/ingest"
 	refused "what is no table" 'error' \
