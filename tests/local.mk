@@ -12,6 +12,7 @@ libtestsupport_la_SOURCES = \
 	tests/support/image_env.c \
 	tests/support/image_env.h \
 	tests/support/iter_pair.h \
+	tests/support/check.h \
 	tests/support/runner.h \
 	tests/support/vector_iter.c \
 	tests/support/vector_iter.h \
@@ -487,4 +488,4 @@ EXTRA_DIST += tests/install/tour.c
 AM_TESTS_ENVIRONMENT = CAIRN=$(abs_top_builddir)/cairn; export CAIRN; \
 	CK_TIMEOUT_MULTIPLIER=10; export CK_TIMEOUT_MULTIPLIER;
 EXTRA_DIST += tests/data
-noinst_HEADERS += tests/engine/db/ingest_support.h tests/engine/env/contract.h tests/engine/table/table_support.h tests/fs/fixture.h tests/mvcc/bbolt_walk.h tests/mvcc/etcd_expect.h tests/mvcc/etcd_player.h tests/mvcc/etcd_trace.h tests/mvcc/fixture.h tests/support/runner.h
+noinst_HEADERS += tests/engine/db/ingest_support.h tests/engine/env/contract.h tests/engine/table/table_support.h tests/fs/fixture.h tests/mvcc/bbolt_walk.h tests/mvcc/etcd_expect.h tests/mvcc/etcd_player.h tests/mvcc/etcd_trace.h tests/mvcc/fixture.h tests/support/check.h tests/support/runner.h

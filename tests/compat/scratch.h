@@ -3,11 +3,11 @@
 #ifndef CAIRN_TESTS_COMPAT_SCRATCH_H
 #define CAIRN_TESTS_COMPAT_SCRATCH_H
 
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/cairn.h"
+#include "tests/support/check.h"
 
 #define SCRATCH_LEN 64
 

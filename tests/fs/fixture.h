@@ -3,12 +3,11 @@
 #ifndef CAIRN_TESTS_FS_FIXTURE_H
 #define CAIRN_TESTS_FS_FIXTURE_H
 
-#include <check.h>
-
 #include "engine/base/buf.h"
 #include "engine/env/env_fault.h"
 #include "engine/env/env_mem.h"
 #include "mvcc/mvcc.h"
+#include "tests/support/check.h"
 
 #define ck_ok(expr)                                                            \
 	do {                                                                   \

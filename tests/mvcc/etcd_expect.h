@@ -6,7 +6,6 @@
 #ifndef CAIRN_TESTS_MVCC_ETCD_EXPECT_H
 #define CAIRN_TESTS_MVCC_ETCD_EXPECT_H
 
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,6 +15,7 @@
 #include "mvcc/hash.h"
 #include "mvcc/kv_proto.h"
 #include "mvcc/mvcc.h"
+#include "tests/support/check.h"
 
 #define expect_ok(expr)                                                        \
 	do {                                                                   \

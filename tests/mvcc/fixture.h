@@ -4,13 +4,13 @@
 #ifndef CAIRN_TESTS_MVCC_FIXTURE_H
 #define CAIRN_TESTS_MVCC_FIXTURE_H
 
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/base/buf.h"
 #include "engine/env/env_mem.h"
 #include "mvcc/mvcc.h"
+#include "tests/support/check.h"
 
 /* Small, so that a few values make a large one. */
 #define CHUNK 64u

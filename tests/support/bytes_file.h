@@ -6,13 +6,13 @@
 #ifndef CAIRN_TESTS_SUPPORT_BYTES_FILE_H
 #define CAIRN_TESTS_SUPPORT_BYTES_FILE_H
 
-#include <check.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
 #include "engine/base/buf.h"
 #include "engine/base/error.h"
 #include "engine/env/env.h"
+#include "tests/support/check.h"
 
 /* Reads from bytes that the test keeps alive. */
 struct bytes_rfile {

@@ -7,11 +7,11 @@
 #ifndef CAIRN_TESTS_SUPPORT_GATE_ENV_H
 #define CAIRN_TESTS_SUPPORT_GATE_ENV_H
 
-#include <check.h>
 #include <stdlib.h>
 
 #include "engine/base/sync.h"
 #include "engine/env/env.h"
+#include "tests/support/check.h"
 
 struct gate_env {
 	struct cairn_env base;

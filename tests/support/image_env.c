@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/support/image_env.h"
 
-#include <check.h>
 #include <stdlib.h>
 
 #include "engine/base/error.h"
+#include "tests/support/check.h"
 
 struct image_file {
 	struct rfile base;

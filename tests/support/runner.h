@@ -3,9 +3,10 @@
 #ifndef CAIRN_TESTS_SUPPORT_RUNNER_H
 #define CAIRN_TESTS_SUPPORT_RUNNER_H
 
-#include <check.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include "tests/support/check.h"
 
 /* Longer than any program takes, however busy the machine is. */
 #define RUNNER_SECONDS_MAX 1800

@@ -2,11 +2,11 @@
 #include "tests/support/vector_iter.h"
 
 #include <assert.h>
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/base/error.h"
+#include "tests/support/check.h"
 
 #define NO_FAILURE SIZE_MAX
 
