@@ -5,6 +5,7 @@ check_LTLIBRARIES = libtestsupport.la
 libtestsupport_la_SOURCES = \
 	tests/support/alloc_guard.h \
 	tests/support/bytes_file.h \
+	tests/support/check.h \
 	tests/support/db_test.h \
 	tests/support/gate_env.h \
 	tests/support/golden.c \
@@ -12,7 +13,6 @@ libtestsupport_la_SOURCES = \
 	tests/support/image_env.c \
 	tests/support/image_env.h \
 	tests/support/iter_pair.h \
-	tests/support/check.h \
 	tests/support/runner.h \
 	tests/support/vector_iter.c \
 	tests/support/vector_iter.h \

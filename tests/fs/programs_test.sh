@@ -71,6 +71,8 @@ printf '#!/bin/sh\necho run\n' >"$top/src/run"
 chmod 755 "$top/src/run"
 chmod 600 "$top/src/lib/f1.txt"
 ln -s lib/deep "$top/src/link"
+# Long ago, so that what is changed later has another time to the second.
+find "$top/src" -exec touch -h -d '2001-05-06 07:08:09.1 UTC' {} +
 touch -d '2001-02-03 04:05:06.7 UTC' "$top/src/lib/f2.txt" "$top/src/lib/deep"
 
 # -------------------------------------------------------- version control
