@@ -1334,7 +1334,12 @@ static bool has_data_due(struct keyfile *kf, uint64_t now)
 	return due;
 }
 
-bool keyfiles_tick(struct keyfiles *ks, uint64_t now_us)
+/*
+ * Commit some of what is due. True when there may be more of it: not when
+ * first, the first of those of the time before, is among them still.
+ */
+static bool commit_due(struct keyfiles *ks, uint64_t now,
+		       const struct keyfile **first)
 {
 	struct keyfile *due[BATCH_MAX];
 	struct batch *b = calloc(1, sizeof(*b));
@@ -1343,11 +1348,11 @@ bool keyfiles_tick(struct keyfiles *ks, uint64_t now_us)
 
 	if (b && !mvcc_txn_new(ks->m, &b->txn)) {
 		mvcc_txn_set_origin(b->txn, ks->o.origin);
-		n = collect_due(ks, now_us, due, BATCH_MAX);
+		n = collect_due(ks, now, due, BATCH_MAX);
 		/* First those that may have to be waited for, and only then
 		 * any that stay busy: see keyfile_freeze(). */
 		for (size_t i = 0; i < n; i++)
-			if (has_data_due(due[i], now_us))
+			if (has_data_due(due[i], now))
 				try_commit(due[i]);
 		for (size_t i = 0; i < n; i++)
 			(void)join_batch(b, due[i]);
@@ -1355,8 +1360,20 @@ bool keyfiles_tick(struct keyfiles *ks, uint64_t now_us)
 		mvcc_txn_free(b->txn);
 	}
 	free(b);
+	more = n == BATCH_MAX && due[0] != *first;
+	*first = n ? due[0] : NULL;
 	for (size_t i = 0; i < n; i++)
 		keyfile_unref(due[i]);
+	return more;
+}
+
+bool keyfiles_tick(struct keyfiles *ks, uint64_t now_us)
+{
+	const struct keyfile *first = NULL;
+	bool more;
+
+	while (commit_due(ks, now_us, &first))
+		;
 	mutex_lock(&ks->mu);
 	more = !list_empty(&ks->dirty);
 	mutex_unlock(&ks->mu);

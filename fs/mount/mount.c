@@ -48,13 +48,16 @@ struct mount {
 
 /* ---------------------------------------------------------- housekeeping */
 
+/* Once for many: with every file that is written there is work for a moment. */
 static void keeper_wake(void *ctx)
 {
 	struct mount *mt = ctx;
 
 	mutex_lock(&mt->mu);
-	mt->has_work = true;
-	cond_signal(&mt->work);
+	if (!mt->has_work) {
+		mt->has_work = true;
+		cond_signal(&mt->work);
+	}
 	mutex_unlock(&mt->mu);
 }
 
@@ -139,12 +142,13 @@ static void *keeper_main(void *arg)
 		idle_us = mt->o.sync_us;
 	mutex_lock(&mt->mu);
 	while (!mt->stop) {
-		if (mt->has_work)
-			cond_wait_us(&mt->work, &mt->mu, TICK_US);
-		else if (idle_us == UINT64_MAX)
+		if (!mt->has_work && idle_us == UINT64_MAX)
 			cond_wait(&mt->work, &mt->mu);
-		else
+		else if (!mt->has_work)
 			cond_wait_us(&mt->work, &mt->mu, idle_us);
+		/* None of it is due at once, and most is done by then. */
+		if (mt->has_work && !mt->stop)
+			cond_wait_us(&mt->work, &mt->mu, TICK_US);
 		if (mt->stop)
 			break;
 		mt->has_work = false;

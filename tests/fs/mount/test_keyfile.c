@@ -272,6 +272,27 @@ START_TEST(attributes_of_many_files_are_one_revision)
 }
 END_TEST
 
+START_TEST(attributes_of_any_number_of_files_are_committed_at_once)
+{
+	struct keyfile_stat set = { .has_mode = true, .mode = 0600 };
+	static struct keyfile *kf[600];
+	char key[32];
+
+	for (int i = 0; i < 600; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		kf[i] = create(key);
+		ck_ok(keyfile_commit(kf[i], false));
+		keyfile_set_attrs(kf[i], KEYFILE_MODE, &set);
+	}
+	/* Few revisions, and nothing is left. */
+	ck_assert_int_eq(mvcc_current(fx.m), 601);
+	ck_assert(!keyfiles_tick(ks, LATER));
+	ck_assert_int_eq(mvcc_current(fx.m), 604);
+	for (int i = 0; i < 600; i++)
+		done(kf[i]);
+}
+END_TEST
+
 START_TEST(attributes_go_with_the_next_commit)
 {
 	struct keyfile_stat set = { .has_uid = true, .uid = 7, .mtime_ns = 42 };
@@ -969,6 +990,8 @@ int main(void)
 	tcase_add_test(tc, the_old_value_stays_committed_until_the_new_one_is);
 	tcase_add_test(tc, a_writer_comes_after_a_change_below);
 	tcase_add_test(tc, attributes_of_many_files_are_one_revision);
+	tcase_add_test(tc,
+		       attributes_of_any_number_of_files_are_committed_at_once);
 	tcase_add_test(tc, attributes_go_with_the_next_commit);
 	tcase_add_test(tc, a_change_of_attributes_keeps_the_mtime);
 	tcase_add_test(tc, xattrs_travel_with_the_key);
