@@ -3,6 +3,7 @@
 if HAVE_CHECK
 check_LTLIBRARIES = libtestsupport.la
 libtestsupport_la_SOURCES = \
+	tests/support/alloc_fail.h \
 	tests/support/alloc_guard.h \
 	tests/support/bytes_file.h \
 	tests/support/check.h \
@@ -31,6 +32,7 @@ unit_tests = \
 	tests/engine/compact/test_job \
 	tests/engine/compact/test_merge_loop \
 	tests/engine/compact/test_picker \
+	tests/engine/db/test_alloc \
 	tests/engine/db/test_batch_read \
 	tests/engine/db/test_budget \
 	tests/engine/db/test_checkpoint \
@@ -120,6 +122,7 @@ unit_tests = \
 	tests/fs/text/test_name \
 	tests/fs/text/test_timetext \
 	tests/fs/text/test_xattr \
+	tests/mvcc/test_alloc \
 	tests/mvcc/test_attr \
 	tests/mvcc/test_bbolt \
 	tests/mvcc/test_chunk \
@@ -171,6 +174,8 @@ tests_engine_compact_test_merge_loop_CFLAGS = $(unit_cflags)
 tests_engine_compact_test_merge_loop_LDADD = $(unit_ldadd)
 tests_engine_compact_test_picker_CFLAGS = $(unit_cflags)
 tests_engine_compact_test_picker_LDADD = $(unit_ldadd)
+tests_engine_db_test_alloc_CFLAGS = $(unit_cflags)
+tests_engine_db_test_alloc_LDADD = $(unit_ldadd)
 tests_engine_db_test_batch_read_CFLAGS = $(unit_cflags)
 tests_engine_db_test_batch_read_LDADD = $(unit_ldadd)
 tests_engine_db_test_budget_CFLAGS = $(unit_cflags)
@@ -349,6 +354,8 @@ tests_fs_text_test_timetext_CFLAGS = $(unit_cflags)
 tests_fs_text_test_timetext_LDADD = $(unit_ldadd)
 tests_fs_text_test_xattr_CFLAGS = $(unit_cflags)
 tests_fs_text_test_xattr_LDADD = $(unit_ldadd)
+tests_mvcc_test_alloc_CFLAGS = $(unit_cflags)
+tests_mvcc_test_alloc_LDADD = $(unit_ldadd)
 tests_mvcc_test_attr_CFLAGS = $(unit_cflags)
 tests_mvcc_test_attr_LDADD = $(unit_ldadd)
 tests_mvcc_test_bbolt_CFLAGS = $(unit_cflags)
@@ -449,8 +456,8 @@ EXTRA_DIST += tests/compat/mount_ldb_test.sh tests/compat/plain_ldb_test.sh
 # On the built program.
 dist_check_SCRIPTS += \
 	tests/fs/cli_test.sh \
-	tests/fs/full_test.sh \
 	tests/fs/flat_test.sh \
+	tests/fs/full_test.sh \
 	tests/fs/hostile_test.sh \
 	tests/fs/import_test.sh \
 	tests/fs/inspect_test.sh \
@@ -466,8 +473,8 @@ dist_check_SCRIPTS += \
 	tests/mvcc/etcd_replay_test.sh
 TESTS += \
 	tests/fs/cli_test.sh \
-	tests/fs/full_test.sh \
 	tests/fs/flat_test.sh \
+	tests/fs/full_test.sh \
 	tests/fs/hostile_test.sh \
 	tests/fs/import_test.sh \
 	tests/fs/inspect_test.sh \
