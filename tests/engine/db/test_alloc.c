@@ -870,6 +870,64 @@ static void work_close(struct run *r)
 	close_db(r);
 }
 
+/* Remove dir, which has files only, or directories of such. */
+static void remove_dir(const char *dir)
+{
+	struct env_names names;
+
+	must(!env_list(env_posix(), dir, &names), "%s", cairn_errmsg());
+	for (size_t i = 0; i < names.n; i++) {
+		char path[512];
+
+		snprintf(path, sizeof(path), "%s/%s", dir, names.names[i]);
+		if (unlink(path))
+			remove_dir(path);
+	}
+	env_names_free(&names);
+	must(!rmdir(dir), "%s is left", dir);
+}
+
+static void change_real(struct run *r, const char *dir, const char *copy)
+{
+	r->t.db = NULL;
+	if (!ok(cairn_open(dir, r->t.opts, &r->t.db), "opening"))
+		return;
+	put(r, 1, 130);
+	ok(cairn_flush(r->t.db, true), "a flush");
+	put(r, 2, 131);
+	ok(cairn_wal_sync(r->t.db), "a sync");
+	check_db(r->t.db, &r->now, "real files");
+	ok(cairn_checkpoint(r->t.db, copy), "a checkpoint");
+	close_db(r);
+}
+
+/* The files of the system, twice: new, and there already. */
+static void work_real_files(struct run *r)
+{
+	/* Where syncing takes no time, if there is such a place. */
+	char shm[] = "/dev/shm/cairn-alloc-XXXXXX";
+	char tmp[] = "/tmp/cairn-alloc-XXXXXX";
+	char *dir = mkdtemp(shm), db[64], copy[64];
+
+	if (!dir)
+		dir = mkdtemp(tmp);
+	must(dir != NULL, "no directory can be made in /tmp");
+	snprintf(db, sizeof(db), "%s/db", dir);
+	cairn_options_set_env(r->t.opts, NULL);
+	for (int i = 0; i < 2; i++) {
+		snprintf(copy, sizeof(copy), "%s/copy%d", dir, i);
+		change_real(r, db, copy);
+	}
+	alloc_fail_pause();
+	must(!cairn_open(db, r->t.opts, &r->t.db), "%s", cairn_errmsg());
+	check_db(r->t.db, &r->now, "real files, reopened");
+	close_db(r);
+	remove_dir(dir);
+	cairn_options_set_env(r->t.opts, r->t.env);
+	memset(&r->now, 0, sizeof(r->now));
+	alloc_fail_go_on();
+}
+
 #define MINE ALLOC_FAIL_MODES_MINE
 #define ANY  ALLOC_FAIL_MODES
 
@@ -899,6 +957,7 @@ static const struct workload workloads[] = {
 	{ "repair", work_repair, true, false, ANY },
 	{ "resume", work_resume, false, false, ANY },
 	{ "close", work_close, false, false, ANY },
+	{ "real files", work_real_files, true, true, MINE },
 };
 
 /* When there is memory again. */
