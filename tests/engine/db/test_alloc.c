@@ -31,6 +31,9 @@ struct run {
 	struct cairn_env *image;
 	struct test_db t;
 	struct model now;
+	/* What it is after the next write, when there is memory again. */
+	struct model later;
+	bool has_later;
 };
 
 struct workload {
@@ -722,23 +725,35 @@ static bool make_table(struct run *r, const char *path, int from, int to)
 	return ok(err, "writing a table");
 }
 
+static void model_ingest(struct model *m)
+{
+	char value[VALUE_MAX];
+
+	for (int i = 2; i < 36; i++) {
+		value_of(i, 100, value);
+		if (i < 9 || i >= 20)
+			model_put(m, i, value);
+	}
+	model_delete_range(m, 9, 11);
+	model_delete_range(m, 36, 38);
+}
+
 static void work_ingest(struct run *r)
 {
 	static const struct cairn_ingest_options o = {
 		.mode = CAIRN_INGEST_LINK
 	};
 	static const char *const paths[] = { "/a.sst", "/b.sst" };
-	char value[VALUE_MAX];
 
-	if (make_table(r, paths[0], 2, 9) && make_table(r, paths[1], 20, 36) &&
-	    ok(cairn_ingest(r->t.db, paths, 2, &o), "ingesting")) {
-		for (int i = 2; i < 36; i++) {
-			value_of(i, 100, value);
-			if (i < 9 || i >= 20)
-				model_put(&r->now, i, value);
-		}
-		model_delete_range(&r->now, 9, 11);
-		model_delete_range(&r->now, 36, 38);
+	if (!make_table(r, paths[0], 2, 9) || !make_table(r, paths[1], 20, 36))
+		return;
+	if (ok(cairn_ingest(r->t.db, paths, 2, &o), "ingesting")) {
+		model_ingest(&r->now);
+	} else if (strstr(cairn_errmsg(), "the tables are in")) {
+		/* It says so: they cannot be shown yet. */
+		r->later = r->now;
+		model_ingest(&r->later);
+		r->has_later = true;
 	}
 	check_db(r->t.db, &r->now, "ingested");
 }
@@ -967,6 +982,8 @@ static void recover(struct run *r)
 
 	if (r->t.db) {
 		check_db(r->t.db, &r->now, "afterwards");
+		if (r->has_later)
+			r->now = r->later;
 		CK_OK(cairn_resume(r->t.db));
 		CK_OK(cairn_background_error(r->t.db, NULL, 0));
 		CK_OK(cairn_put(r->t.db, &sync, slice_str("zzz"),
