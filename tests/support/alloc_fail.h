@@ -13,7 +13,6 @@
 #ifndef CAIRN_TESTS_SUPPORT_ALLOC_FAIL_H
 #define CAIRN_TESTS_SUPPORT_ALLOC_FAIL_H
 
-#include <check.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -30,6 +29,8 @@
 #ifdef __GLIBC__
 #include <execinfo.h>
 #endif
+
+#include "tests/support/check.h"
 
 /* No run takes as long, however busy the machine is. */
 #define ALLOC_FAIL_SECONDS_MAX 300
