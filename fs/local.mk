@@ -92,6 +92,7 @@ libcairnfs_la_SOURCES = \
 	fs/mount/stream.h \
 	fs/mount/talk.c \
 	fs/mount/tree.c \
+	fs/mount/tree_change.c \
 	fs/mount/tree.h \
 	fs/mount/tree_impl.h \
 	fs/mount/trigger.c \

@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What tree.c and rename.c share. */
+/* What tree.c, tree_change.c and rename.c share. */
 #ifndef CAIRN_FS_TREE_IMPL_H
 #define CAIRN_FS_TREE_IMPL_H
 
 #include "fs/mount/tree.h"
+
+#define TREE_LINK_MAX 4095u /* bytes of a symlink's target */
+
+/* Now, by the clock on the wall. */
+int64_t tree_now_ns(void);
+/* Of what says nothing. */
+mode_t tree_default_mode(const struct tree *t, enum mvcc_type type);
 
 /* What a name in a directory stands for. */
 struct tree_target {
@@ -39,6 +46,15 @@ struct tree_found {
 /* 0 also when there is nothing. rev 0: now, with what is uncommitted. */
 int tree_find(struct tree *t, int64_t rev, const struct tree_target *g,
 	      struct tree_found *out);
+
+/* The inode that a found thing is, with a reference; a directory hides the file
+ * beside it. */
+int tree_inode_of(struct tree *t, int64_t rev, struct tree_target *g,
+		  const struct tree_found *f, struct inode **out);
+/* The keyfile of i, loaded without names, which the caller may have or not, but
+ * becoming i's with names: who renames or removes relies on those it saw. */
+int tree_file_of(struct tree *t, struct inode *i, bool have_names,
+		 struct keyfile **out);
 
 void tree_lock(struct tree *t);
 void tree_unlock(struct tree *t);
