@@ -191,6 +191,24 @@ static int pick_score(const struct picker *p, struct compaction_plan *out)
 	return CAIRN_NOT_FOUND;
 }
 
+uint64_t picker_bytes_below(const struct version *v, const struct file_meta *f)
+{
+	struct range r = { 0 };
+	struct run below;
+	size_t index;
+	int from = version_level_of(v, f, &index);
+	int level = from + 1;
+
+	if (from < 0 || level == CAIRN_LEVELS)
+		return 0;
+	/* From level 0 it goes to the first that has any. */
+	while (from == 0 && !v->level[level].n && level < CAIRN_LEVELS - 1)
+		level++;
+	range_add_file(&r, f);
+	below = run_overlapping(&v->level[level], &r);
+	return run_bytes(&v->level[level], &below);
+}
+
 int picker_pick(const struct version *v, const struct picker_options *o,
 		const struct picker_running *running,
 		struct compaction_plan *out)

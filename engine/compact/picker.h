@@ -115,6 +115,10 @@ void picker_targets(const struct version *v, const struct picker_options *o,
 		    const struct picker_running *running,
 		    struct level_targets *out);
 
+/* The bytes that merging f, a file of v, into the level that it goes to would
+ * rewrite besides f's own. */
+uint64_t picker_bytes_below(const struct version *v, const struct file_meta *f);
+
 /*
  * The most urgent compaction that conflicts with no running one: no shared
  * file, disjoint output ranges per output level, and no input range that

@@ -96,8 +96,12 @@ void work_note_edit(struct work *w, const struct version_edit *edit)
 
 void work_note_read_often(struct work *w, struct file_meta *f)
 {
+	const struct version *v;
+
 	mutex_lock(&w->db->mu);
-	if (w->db->opts.auto_compactions) {
+	v = version_set_current(w->db->versions);
+	if (w->db->opts.auto_compactions &&
+	    file_meta_weigh_reads(f, picker_bytes_below(v, f))) {
 		mark(w, f);
 		work_wake(w);
 	}

@@ -8,9 +8,10 @@
 #include "engine/base/error.h"
 
 /*
- * A sample stands for a mebibyte read (db_iter.c). Merging a byte of a file
- * costs some ten bytes of reading and writing, and saves a share of each read
- * that comes by; LevelDB and Pebble take one sample per 16 KiB of the file.
+ * A sample stands for a mebibyte read (db_iter.c), which a table less to read
+ * makes cheaper by a share; rewriting 16 KiB costs about as much. LevelDB and
+ * Pebble count 16 KiB per sample, too, but only of the file itself, be what it
+ * is merged into as large as it may.
  */
 #define BYTES_PER_READ 16384
 #define READS_MIN      100
@@ -25,9 +26,20 @@ void file_meta_forget_reads(struct file_meta *f)
 {
 	uint64_t n = f->size / BYTES_PER_READ;
 
+	f->reads_weighed = false;
 	atomic_store_explicit(&f->reads_left,
 			      (int64_t)(n > READS_MIN ? n : READS_MIN),
 			      memory_order_relaxed);
+}
+
+bool file_meta_weigh_reads(struct file_meta *f, uint64_t bytes_below)
+{
+	if (!f->reads_weighed)
+		atomic_fetch_add_explicit(
+			&f->reads_left, (int64_t)(bytes_below / BYTES_PER_READ),
+			memory_order_relaxed);
+	f->reads_weighed = true;
+	return file_meta_read_often(f);
 }
 
 bool file_meta_has_garbage(const struct file_meta *f)

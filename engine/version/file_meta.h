@@ -55,6 +55,8 @@ struct file_meta {
 	 * dropped. Constant once it is in a version. */
 	uint64_t garbage_collected;
 
+	/* Guarded by the database mutex: file_meta_weigh_reads() was called. */
+	bool reads_weighed;
 	/* Guarded by the database mutex: the job the file is an input of. */
 	uint64_t job;
 };
@@ -86,6 +88,12 @@ static inline bool file_meta_charge_read(struct file_meta *f)
 	return atomic_fetch_sub_explicit(&f->reads_left, 1,
 					 memory_order_relaxed) == 1;
 }
+
+/*
+ * Ask for more reads before f is merged into so many bytes below, which would
+ * be rewritten with it; once. True when it has had as many.
+ */
+bool file_meta_weigh_reads(struct file_meta *f, uint64_t bytes_below);
 
 /* As if f had not been read yet. */
 void file_meta_forget_reads(struct file_meta *f);

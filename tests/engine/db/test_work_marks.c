@@ -11,21 +11,26 @@
 static const struct cairn_slice open_end;
 
 /* Nothing that the levels need by their size. */
-static void begin(struct test_db *t)
+static void begin_with(struct test_db *t, const char *file_size)
 {
 	static const char *const settings[][2] = {
 		{ "l0_compaction_trigger", "1000" },
 		{ "l0_slowdown", "2000" },
 		{ "l0_stop", "3000" },
 		{ "base_level_size", "1G" },
-		{ "target_file_size", "16K" },
 		{ "compression", "none" },
 	};
 
 	tdb_init(t, NULL);
 	for (size_t i = 0; i < N(settings); i++)
 		tdb_set(t, settings[i][0], settings[i][1]);
+	tdb_set(t, "target_file_size", file_size);
 	tdb_open(t);
+}
+
+static void begin(struct test_db *t)
+{
+	begin_with(t, "16K");
 }
 
 static struct cairn_metrics metrics_of(struct test_db *t)
@@ -539,10 +544,19 @@ END_TEST
 /* -------------------------------------------------------------------- reads
  */
 
+static void scan_all(struct test_db *t)
+{
+	struct cairn_iter *it;
+
+	CK_OK(cairn_iter_new(t->db, NULL, &it));
+	for (bool on = cairn_iter_first(it); on; on = cairn_iter_next(it))
+		;
+	CK_OK(cairn_iter_status(it));
+	cairn_iter_free(it);
+}
+
 START_TEST(a_table_that_scans_often_pass_is_merged_into_the_next_level)
 {
-	struct cairn_read_options o = { 0 };
-	struct cairn_iter *it;
 	struct cairn_metrics m;
 	struct test_db t;
 
@@ -555,12 +569,7 @@ START_TEST(a_table_that_scans_often_pass_is_merged_into_the_next_level)
 	ck_assert_uint_eq(metrics_of(&t).level[0].files, 1);
 	/* A hundred samples of a mebibyte each, give or take. */
 	for (int i = 0; i < 1000; i++) {
-		CK_OK(cairn_iter_new(t.db, &o, &it));
-		for (bool on = cairn_iter_first(it); on;
-		     on = cairn_iter_next(it))
-			;
-		CK_OK(cairn_iter_status(it));
-		cairn_iter_free(it);
+		scan_all(&t);
 		m = metrics_of(&t);
 		if (i == 100)
 			ck_assert_uint_eq(m.compactions_reads, 0);
@@ -572,6 +581,32 @@ START_TEST(a_table_that_scans_often_pass_is_merged_into_the_next_level)
 	ck_assert_uint_gt(m.compactions_reads, 0);
 	ck_assert_uint_eq(m.level[0].files, 0);
 	ck_assert_int_eq(count_keys(&t, NULL), 3000);
+	tdb_fini(&t);
+}
+END_TEST
+
+START_TEST(a_small_table_is_not_merged_into_a_large_level_for_a_few_scans)
+{
+	struct test_db t;
+	int i = 0;
+
+	begin_with(&t, "1M");
+	put_keys(&t, 0, 40000, 'a');
+	compact(&t);
+	for (int k = 0; k < 40000; k += 15)
+		put_keys(&t, k, k + 1, 'b');
+	flush(&t);
+	idle(&t);
+	/* Some 4.5 MB each: a hundred samples would do for the table alone. */
+	for (; i < 50; i++)
+		scan_all(&t);
+	idle(&t);
+	ck_assert_uint_eq(metrics_of(&t).compactions_reads, 0);
+	for (; i < 200 && !metrics_of(&t).compactions_reads; i++)
+		scan_all(&t);
+	idle(&t);
+	ck_assert_uint_eq(metrics_of(&t).compactions_reads, 1);
+	ck_assert_uint_eq(metrics_of(&t).level[0].files, 0);
 	tdb_fini(&t);
 }
 END_TEST
@@ -711,6 +746,9 @@ int main(void)
 	tcase_add_test(
 		tc,
 		a_table_that_scans_often_pass_is_merged_into_the_next_level);
+	tcase_add_test(
+		tc,
+		a_small_table_is_not_merged_into_a_large_level_for_a_few_scans);
 	tcase_add_loop_test(tc, random_histories_with_all_kinds_of_compactions,
 			    0, 4);
 	suite_add_tcase(s, tc);
