@@ -291,7 +291,16 @@ int stall_for_memtable(struct cairn_db *db, bool no_slowdown)
 	return err;
 }
 
-static int wait_for_compactions(struct cairn_db *db, bool no_slowdown)
+/* Compactions find no space; mu held. */
+static bool lacks_space(const struct cairn_db *db)
+{
+	const struct background_error *e = work_error(db->work);
+
+	return e->severity == ERROR_SOFT && e->code == CAIRN_ENOSPC;
+}
+
+static int wait_for_compactions(struct cairn_db *db, bool no_slowdown,
+				bool makes_room)
 {
 	struct stall *s = db->stall;
 	uint64_t start = env_mono_us(db->env);
@@ -302,6 +311,9 @@ static int wait_for_compactions(struct cairn_db *db, bool no_slowdown)
 	mutex_lock(&db->mu);
 	for (;;) {
 		cause = stop_cause(db);
+		err = CAIRN_OK;
+		if (makes_room && lacks_space(db))
+			break;
 		err = give_up(db, true);
 		if (err || !cause)
 			break;
@@ -368,7 +380,8 @@ static int slow_down(struct cairn_db *db, size_t bytes, uint64_t ns_per_kib,
 	return CAIRN_OK;
 }
 
-int stall_before_write(struct cairn_db *db, size_t bytes, bool no_slowdown)
+int stall_before_write(struct cairn_db *db, size_t bytes, bool no_slowdown,
+		       bool makes_room)
 {
 	struct stall *s = db->stall;
 	uint64_t ns_per_kib =
@@ -378,7 +391,7 @@ int stall_before_write(struct cairn_db *db, size_t bytes, bool no_slowdown)
 	if (!ns_per_kib)
 		return CAIRN_OK;
 	if (atomic_load_explicit(&s->stopped, memory_order_relaxed)) {
-		err = wait_for_compactions(db, no_slowdown);
+		err = wait_for_compactions(db, no_slowdown, makes_room);
 		if (err)
 			return err;
 		ns_per_kib = atomic_load_explicit(&s->ns_per_kib,

@@ -22,10 +22,11 @@ void stall_free(struct stall *s); /* NULL is allowed */
  * What a writer of that many bytes does first, without locks: sleeps or waits
  * if it must. CAIRN_EBUSY when it would have to and no_slowdown is set;
  * CAIRN_EROFS, CAIRN_EABORTED and the error of failing compactions when waiting
- * is in vain.
+ * is in vain. makes_room: what it deletes is what compactions that find no
+ * space need, so it does not wait for them.
  */
 MUST_CHECK int stall_before_write(struct cairn_db *db, size_t bytes,
-				  bool no_slowdown);
+				  bool no_slowdown, bool makes_room);
 
 /*
  * Wait until one more memtable may be begun. Same results; mu held, let go

@@ -128,10 +128,8 @@ static int write_batch(struct cairn_db *db, struct commit_batch *b,
 	if (!err && whole && is_large(db, b->len, b->count))
 		err = memtable_new_of_batch(whole, &b->large);
 	if (!err)
-		err = stall_before_write(db, b->len, b->no_slowdown);
-	/* Compactions that find no space will need what is deleted now. */
-	if (err == CAIRN_ENOSPC && space_may_use_reserve(b))
-		err = CAIRN_OK;
+		err = stall_before_write(db, b->len, b->no_slowdown,
+					 space_may_use_reserve(b));
 	if (!err)
 		err = commit_batch(db->commit, b);
 	memtable_unref(b->large);

@@ -401,6 +401,13 @@ START_TEST(at_the_stop_writers_do_not_wait_for_what_keeps_failing)
 	/* Deletions make room, so they do not wait for it. */
 	tdb_delete(&s.t, "a");
 	tdb_expect(&s.t, "a", NULL);
+	/* Not for one that is trying, either. */
+	gate_set(&s.gate, false);
+	gate_await(&s.gate, 1);
+	CK_CODE(put_at_once(&s, "k"), CAIRN_EBUSY);
+	tdb_delete(&s.t, "b");
+	tdb_expect(&s.t, "b", NULL);
+	gate_set(&s.gate, true);
 	env_fault_set(s.t.env, NULL);
 	/* It goes on being tried. */
 	while (metrics_of(&s).stall_state != CAIRN_STALL_NONE)
