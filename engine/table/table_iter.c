@@ -14,10 +14,10 @@
 /* Most keys fit; longer ones are put together on the heap. */
 #define INLINE_KEY_LEN 128
 
-/* Own reads ahead of bulk scans: what a disk likes, and what a scan of a few
- * blocks does not suffer from. */
-#define BULK_MIN (256u << 10)
-#define BULK_MAX (1u << 20)
+/* What bulk scans read at once: enough for a disk, where the system reads ahead
+ * in turn, and little beside the memtables when a compaction has many inputs.
+ */
+#define BULK_LEN (256u << 10)
 
 /* Hints to the system for the others, after some blocks in a row. */
 #define AHEAD_AFTER 2
@@ -46,7 +46,6 @@ struct table_iter {
 	struct block own;
 	struct buf own_bytes;
 	struct read_window window;
-	size_t window_len;
 
 	/* Other scans: blocks read in a row, and how far hints were given. */
 	uint64_t run_end;
@@ -199,10 +198,8 @@ static int fetch_bulk(struct table_iter *it, struct block_handle h)
 	if (!read_window_has(&it->window, h) && h.offset >= it->window.off) {
 		size_t want = (size_t)h.size + BLOCK_TRAILER_LEN;
 
-		if (want < it->window_len)
-			want = it->window_len;
-		if (it->window_len < BULK_MAX)
-			it->window_len *= 2;
+		if (want < BULK_LEN)
+			want = BULK_LEN;
 		err = read_window_fill(s, &it->window, h.offset, want);
 		if (err)
 			return err;
@@ -541,7 +538,6 @@ static int new_iter(struct table *t, const struct iter_ops *ops,
 		.scan = scan,
 		/* Compactions do not read operands, they move them. */
 		.kinds = scan == TABLE_SCAN_BULK ? TABLE_KINDS : t->kinds,
-		.window_len = BULK_MIN,
 		.ahead = AHEAD_MIN,
 	};
 	if (t->range_dels) {
