@@ -12,7 +12,7 @@
 
 #include "engine/base/slice.h"
 
-#define ARENA_ALIGN 8u
+#define ARENA_ALIGN 4u
 #define ARENA_MAX   ((UINT64_C(4) << 30) - ARENA_ALIGN)
 
 struct arena {

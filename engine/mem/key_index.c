@@ -35,15 +35,14 @@ static uint64_t mix(uint64_t a, uint64_t b)
 struct index_key index_key_of(struct cairn_slice key)
 {
 	const uint64_t m = 0x9e3779b97f4a7c15u;
-	struct index_key k = { key, skiplist_key_prefix(key), 0 };
-	uint64_t h = mix(k.prefix ^ 0xe7037ed1a0b428dbu, key.len ^ m);
+	uint64_t h = mix(skiplist_key_prefix(key) ^ 0xe7037ed1a0b428dbu,
+			 key.len ^ m);
 
 	for (size_t i = 8; i + 8 < key.len; i += 8)
 		h = mix(h ^ load_le64(key.data + i), m);
 	if (key.len > 8)
 		h = mix(h ^ load_le64(key.data + key.len - 8), m);
-	k.hash = h;
-	return k;
+	return (struct index_key){ key, h };
 }
 
 static _Atomic uint32_t *slot_of(const struct key_index *x,
@@ -63,7 +62,7 @@ uint32_t key_index_find(const struct key_index *x, const struct skiplist *s,
 	for (int i = 0; off; i++) {
 		const struct skiplist_node *n = skiplist_node(s, off);
 
-		if (skiplist_node_has_key(n, k->prefix, k->key))
+		if (skiplist_node_has_key(n, k->key))
 			return off;
 		if (i == CHAIN_STEPS_MAX) {
 			*sure = false;
@@ -85,7 +84,7 @@ void key_index_add(struct key_index *x, const struct skiplist *s,
 		const struct skiplist_node *f = skiplist_node(s, front);
 
 		/* Readers see chain only after the slot led them here. */
-		if (front && skiplist_node_has_key(f, k->prefix, k->key))
+		if (front && skiplist_node_has_key(f, k->key))
 			n->chain = f->chain;
 		else
 			n->chain = front;

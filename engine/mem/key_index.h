@@ -36,7 +36,6 @@ MUST_CHECK int key_index_init(struct key_index *x, struct arena *a,
 /* A key with what is computed of it once. */
 struct index_key {
 	struct cairn_slice key;
-	uint64_t prefix;
 	uint64_t hash;
 };
 

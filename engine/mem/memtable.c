@@ -40,9 +40,9 @@
  * piece of the arena.
  */
 struct range_node {
-	uint64_t seqno;
-	uint32_t next;  /* older; 0: none */
-	uint32_t depth; /* of the stack from here down */
+	uint8_t seqno[8]; /* little-endian; pieces are aligned to 4 bytes */
+	uint32_t next;    /* older; 0: none */
+	uint32_t depth;   /* of the stack from here down */
 	uint32_t start_len;
 	uint32_t end_len;
 	uint8_t bytes[]; /* start, then end */
@@ -50,7 +50,8 @@ struct range_node {
 
 #define RANGE_NODE_LEN offsetof(struct range_node, bytes)
 
-_Static_assert(RANGE_NODE_LEN + ARENA_ALIGN <= SKIPLIST_NODE_OVERHEAD,
+_Static_assert(ARENA_ALIGN == 4, "two bits of a trail are free");
+_Static_assert(RANGE_NODE_LEN + ARENA_ALIGN - 1 <= SKIPLIST_NODE_OVERHEAD,
 	       "memtable_batch_cost() must bound what a tombstone takes");
 
 /*
@@ -274,11 +275,11 @@ struct trail {
 
 static struct trail load_trail(const struct memtable *m)
 {
-	/* Acquire: it leads to a node. Offsets leave the low bits free. */
+	/* Acquire: it leads to a node. Offsets leave two low bits free. */
 	uint64_t v = atomic_load_explicit(&m->trail, memory_order_acquire);
 
 	return (struct trail){
-		.splice = { .last = (uint32_t)v & ~7u,
+		.splice = { .last = (uint32_t)v & ~3u,
 			    .block = (uint32_t)(v >> 32),
 			    .run = v & 1 },
 		.overwrote = v & 2,
@@ -361,10 +362,10 @@ static struct range_node *range_node(const struct memtable *m, uint32_t off)
 
 static struct range_del range_of_node(const struct range_node *n)
 {
-	return (struct range_del){
-		slice_of(n->bytes, n->start_len),
-		slice_of(n->bytes + n->start_len, n->end_len), n->seqno
-	};
+	return (struct range_del){ slice_of(n->bytes, n->start_len),
+				   slice_of(n->bytes + n->start_len,
+					    n->end_len),
+				   load_le64(n->seqno) };
 }
 
 /* Push a tombstone, whose range is not empty. */
@@ -378,7 +379,7 @@ static int insert_range(struct memtable *m, const struct range_del *d)
 	if (!off)
 		return error_nomem();
 	n = range_node(m, off);
-	n->seqno = d->seqno;
+	put_le64(n->seqno, d->seqno);
 	n->start_len = (uint32_t)d->start.len;
 	n->end_len = (uint32_t)d->end.len;
 	if (d->start.len)
@@ -511,20 +512,19 @@ static uint32_t version_from(const struct memtable *m,
 			     uint32_t node)
 {
 	const struct skiplist *s = &m->list;
-	bool found = skiplist_node(s, node)->trailer <= trailer;
+	bool found = skiplist_node_trailer(skiplist_node(s, node)) <= trailer;
 
 	for (int i = 0; i < VERSION_STEPS_MAX; i++) {
 		uint32_t to =
 			found ? skiplist_prev(s, node) : skiplist_next(s, node);
 		const struct skiplist_node *n = skiplist_node(s, to);
 
-		if (to == s->head ||
-		    !skiplist_node_has_key(n, k->prefix, k->key))
+		if (to == s->head || !skiplist_node_has_key(n, k->key))
 			return found ? node : s->head;
-		if (found && n->trailer > trailer)
+		if (found && skiplist_node_trailer(n) > trailer)
 			return node;
 		node = to;
-		if (!found && n->trailer <= trailer)
+		if (!found && skiplist_node_trailer(n) <= trailer)
 			return node;
 	}
 	return 0;
@@ -553,9 +553,9 @@ int memtable_get(const struct memtable *m, struct cairn_slice user_key,
 		node = skiplist_seek_ge(s, &target);
 
 	n = skiplist_node(s, node);
-	if (node == s->head || !skiplist_node_has_key(n, k.prefix, k.key))
+	if (node == s->head || !skiplist_node_has_key(n, k.key))
 		return CAIRN_NOT_FOUND;
-	*trailer = n->trailer;
+	*trailer = skiplist_node_trailer(n);
 	*value = skiplist_node_value(n);
 	return CAIRN_OK;
 }
@@ -726,7 +726,7 @@ static void mem_iter_at(struct iter *it, uint32_t node)
 	if (!it->valid)
 		return;
 	it->key.user_key = skiplist_node_key(n);
-	it->key.trailer = n->trailer;
+	it->key.trailer = skiplist_node_trailer(n);
 	it->value = skiplist_node_value(n);
 }
 

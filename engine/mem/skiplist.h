@@ -45,28 +45,33 @@
 #include "engine/kv/ikey.h"
 #include "engine/mem/arena.h"
 
+/*
+ * What an entry takes beside its key and value decides how many fit in a
+ * memtable, so how often it is flushed: nodes are as small as they can be, and
+ * aligned to 4 bytes.
+ */
 struct skiplist_node {
-	/*
-	 * The first 8 bytes of the key, big-endian, zeros behind a shorter one:
-	 * many comparisons need nothing else.
-	 */
-	uint64_t prefix;
-	uint64_t trailer;
-	uint32_t key_len;
-	uint32_t value_len;
+	uint8_t trailer[8]; /* little-endian */
 	_Atomic uint32_t next;
 	_Atomic uint32_t prev;
-	uint32_t chain;  /* the key index's, see key_index.h */
-	uint8_t bytes[]; /* key, then value */
+	uint32_t chain; /* the key index's, see key_index.h */
+	uint16_t key_len;
+	uint16_t value_len; /* or SKIPLIST_VALUE_LONG */
+	uint8_t bytes[];    /* key, then value */
 };
+
+/* The length, in 4 bytes, is between key and value. */
+#define SKIPLIST_VALUE_LONG     UINT16_MAX
+#define SKIPLIST_VALUE_LONG_LEN 4u
 
 #define SKIPLIST_NODE_LEN offsetof(struct skiplist_node, bytes)
 
 /* Arena bytes of a node over key and value, at most. */
-#define SKIPLIST_NODE_OVERHEAD (SKIPLIST_NODE_LEN + ARENA_ALIGN)
+#define SKIPLIST_NODE_OVERHEAD                                                 \
+	(SKIPLIST_NODE_LEN + SKIPLIST_VALUE_LONG_LEN + ARENA_ALIGN - 1)
 
 /* What an empty list takes of the arena. */
-#define SKIPLIST_HEAD_LEN ((SKIPLIST_NODE_LEN + ARENA_ALIGN - 1) & ~7ul)
+#define SKIPLIST_HEAD_LEN arena_round(SKIPLIST_NODE_LEN)
 
 struct skiplist {
 	struct arena *arena;
@@ -119,19 +124,43 @@ skiplist_node_key(const struct skiplist_node *n)
 static inline struct cairn_slice
 skiplist_node_value(const struct skiplist_node *n)
 {
-	return slice_of(n->bytes + n->key_len, n->value_len);
+	const uint8_t *p = n->bytes + n->key_len;
+
+	if (n->value_len != SKIPLIST_VALUE_LONG)
+		return slice_of(p, n->value_len);
+	return slice_of(p + SKIPLIST_VALUE_LONG_LEN, load_le32(p));
 }
 
-/* See struct skiplist_node. */
-uint64_t skiplist_key_prefix(struct cairn_slice key);
+static inline uint64_t skiplist_node_trailer(const struct skiplist_node *n)
+{
+	return load_le64(n->trailer);
+}
+
+/*
+ * The first 8 bytes of a key, big-endian, zeros behind a shorter one: many
+ * comparisons need nothing else.
+ */
+static inline uint64_t skiplist_key_prefix(struct cairn_slice key)
+{
+	uint64_t v = 0;
+
+	if (key.len >= 8)
+		return load_be64(key.data);
+	for (size_t i = 0; i < key.len; i++)
+		v |= (uint64_t)key.data[i] << (56 - 8 * i);
+	return v;
+}
+
+static inline uint64_t skiplist_node_prefix(const struct skiplist_node *n)
+{
+	return skiplist_key_prefix(skiplist_node_key(n));
+}
 
 static inline bool skiplist_node_has_key(const struct skiplist_node *n,
-					 uint64_t prefix,
 					 struct cairn_slice key)
 {
-	return n->prefix == prefix && n->key_len == key.len &&
-	       (key.len <= 8 ||
-		memcmp(n->bytes + 8, key.data + 8, key.len - 8) == 0);
+	return n->key_len == key.len &&
+	       (!key.len || memcmp(n->bytes, key.data, key.len) == 0);
 }
 
 /*
@@ -144,7 +173,7 @@ void skiplist_locate(const struct skiplist *s, const struct ikey *key,
 /*
  * Copy an entry into the arena and link it. near is a node with the same user
  * key, or 0 when none is known. CAIRN_EEXIST when the list has the same
- * internal key, CAIRN_ENOMEM when the arena has no room.
+ * internal key, CAIRN_ENOMEM when the arena has no room for it.
  */
 MUST_CHECK int skiplist_insert(struct skiplist *s, const struct ikey *key,
 			       struct cairn_slice value, uint32_t near,

@@ -34,7 +34,7 @@ static struct ikey node_ikey(const struct skiplist *s, uint32_t node)
 {
 	const struct skiplist_node *n = skiplist_node(s, node);
 
-	return (struct ikey){ skiplist_node_key(n), n->trailer };
+	return (struct ikey){ skiplist_node_key(n), skiplist_node_trailer(n) };
 }
 
 /* Walk the list both ways: order, links, number of nodes. */
@@ -370,6 +370,68 @@ START_TEST(a_node_takes_no_more_than_its_upper_bound)
 }
 END_TEST
 
+/* Two bytes tell the length of most values. */
+START_TEST(values_of_any_length_come_back)
+{
+	static const size_t lens[] = { 0,     1,     65533, 65534,
+				       65535, 65536, 65537, 300000 };
+	struct skiplist_splice sp = { 0 };
+	uint8_t *value = malloc(300000);
+	struct fixture f;
+	uint32_t node;
+
+	fixture_init(&f, 8 << 20);
+	for (size_t key_len = 0; key_len < 10; key_len++)
+		for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+			const uint8_t key[10] = { 'k', 'e', 'y' };
+			size_t before = arena_used(&f.arena);
+			struct cairn_slice v = slice_of(value, lens[i]);
+			struct ikey k = ikey_make(slice_of(key, key_len), i + 1,
+						  KIND_PUT);
+
+			memset(value, (int)(i + key_len), lens[i]);
+			ck_assert_int_eq(
+				skiplist_insert(&f.list, &k, v, 0, &sp, &node),
+				CAIRN_OK);
+			ck_assert_uint_le(arena_used(&f.arena) - before,
+					  key_len + v.len +
+						  SKIPLIST_NODE_OVERHEAD);
+			node = skiplist_seek_ge(&f.list, &k);
+			ck_assert(slice_eq(skiplist_node_value(skiplist_node(
+						   &f.list, node)),
+					   v));
+			ck_assert(slice_eq(
+				skiplist_node_key(skiplist_node(&f.list, node)),
+				k.user_key));
+		}
+	fixture_fini(&f);
+	free(value);
+}
+END_TEST
+
+START_TEST(a_key_too_long_for_a_node_is_refused)
+{
+	struct skiplist_splice sp = { 0 };
+	uint8_t *key = calloc(1, 65536);
+	struct fixture f;
+	struct ikey k;
+	uint32_t node;
+
+	fixture_init(&f, 1 << 20);
+	k = ikey_make(slice_of(key, 65536), 1, KIND_PUT);
+	ck_assert_int_eq(
+		skiplist_insert(&f.list, &k, slice_of(key, 1), 0, &sp, &node),
+		CAIRN_ENOMEM);
+	k = ikey_make(slice_of(key, 65535), 1, KIND_PUT);
+	ck_assert_int_eq(
+		skiplist_insert(&f.list, &k, slice_of(key, 1), 0, &sp, &node),
+		CAIRN_OK);
+	ck_assert_int_eq(skiplist_seek_ge(&f.list, &k), node);
+	fixture_fini(&f);
+	free(key);
+}
+END_TEST
+
 /* Offsets near 4 GiB: only the pages that are used get memory. */
 START_TEST(offsets_near_the_end_of_the_range_work)
 {
@@ -617,7 +679,7 @@ START_TEST(the_index_finds_every_key_or_says_it_is_not_sure)
 		k = ikey_seek(slice_of(bytes, 8), SEQNO_MAX);
 		ik = index_key_of(k.user_key);
 		n = skiplist_node(&f.list, skiplist_seek_ge(&f.list, &k));
-		there = skiplist_node_has_key(n, ik.prefix, ik.key);
+		there = skiplist_node_has_key(n, ik.key);
 		node = key_index_find(&index, &f.list, &ik, &sure);
 		unsure += !sure;
 		if (node)
@@ -684,6 +746,8 @@ int main(void)
 			    8);
 	tcase_add_test(t, a_full_arena_refuses_and_the_list_stays_whole);
 	tcase_add_test(t, a_node_takes_no_more_than_its_upper_bound);
+	tcase_add_test(t, values_of_any_length_come_back);
+	tcase_add_test(t, a_key_too_long_for_a_node_is_refused);
 	tcase_add_test(t, offsets_near_the_end_of_the_range_work);
 	suite_add_tcase(s, t);
 
