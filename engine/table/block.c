@@ -169,8 +169,10 @@ int block_init(struct block *b, struct cairn_slice contents)
 
 	if (err)
 		return err;
-	*b = (struct block){ .contents = contents,
-			     .limit = l.entries.data + l.entries.len,
+	assert(contents.len <= UINT32_MAX);
+	*b = (struct block){ .data = contents.data,
+			     .len = (uint32_t)contents.len,
+			     .limit = (uint32_t)l.entries.len,
 			     .n_restarts = l.n_restarts };
 	return CAIRN_OK;
 }
@@ -178,9 +180,8 @@ int block_init(struct block *b, struct cairn_slice contents)
 void block_fini(struct block *b)
 {
 	if (b->owned)
-		free(b->prefix);
-	b->prefix = NULL;
-	b->offset = NULL;
+		free(b->arrays);
+	b->arrays = NULL;
 	b->owned = false;
 	b->indexed = false;
 }
@@ -195,25 +196,39 @@ size_t block_index_bytes(const struct block *b)
 	return b->n * (sizeof(uint32_t) + offset_width(b));
 }
 
+static inline uint32_t *prefixes(const struct block *b)
+{
+	return b->arrays;
+}
+
+static inline const uint8_t *end_of_entries(const struct block *b)
+{
+	return b->data + b->limit;
+}
+
 static inline const uint8_t *entry_at(const struct block *b, uint32_t i)
 {
-	return b->contents.data + (b->wide ? ((const uint32_t *)b->offset)[i]
-					   : ((const uint16_t *)b->offset)[i]);
+	const uint32_t *offsets = prefixes(b) + b->n;
+
+	return b->data +
+	       (b->wide ? offsets[i]
+			: ((const uint16_t *)(const void *)offsets)[i]);
 }
 
 static void set_entry_at(struct block *b, uint32_t i, const uint8_t *p)
 {
-	size_t off = (size_t)(p - b->contents.data);
+	uint32_t *offsets = prefixes(b) + b->n;
+	size_t off = (size_t)(p - b->data);
 
 	if (b->wide)
-		((uint32_t *)b->offset)[i] = (uint32_t)off;
+		offsets[i] = (uint32_t)off;
 	else
-		((uint16_t *)b->offset)[i] = (uint16_t)off;
+		((uint16_t *)(void *)offsets)[i] = (uint16_t)off;
 }
 
 static const uint8_t *restart_at(const struct block *b, uint32_t i)
 {
-	return b->contents.data + load_le32(b->limit + (size_t)i * 4);
+	return b->data + load_le32(end_of_entries(b) + (size_t)i * 4);
 }
 
 /*
@@ -223,16 +238,17 @@ static const uint8_t *restart_at(const struct block *b, uint32_t i)
  */
 int block_survey(struct block *b)
 {
-	const uint8_t *p = b->contents.data;
+	const uint8_t *p = b->data, *limit = end_of_entries(b);
+	const uint8_t *first = NULL;
 	size_t key_len = 0, common = 0;
 	uint32_t restarts = 0;
 	struct entry e;
 
 	b->n = 0;
-	for (; p < b->limit; p = entry_end(&e)) {
+	for (; p < limit; p = entry_end(&e)) {
 		size_t user_len, i;
 
-		if (!entry_decode(p, b->limit, &e) || e.shared > key_len)
+		if (!entry_decode(p, limit, &e) || e.shared > key_len)
 			return bad_entry();
 		if (restarts < b->n_restarts && p == restart_at(b, restarts)) {
 			if (e.shared)
@@ -245,53 +261,54 @@ int block_survey(struct block *b)
 					 "internal key of %zu bytes", key_len);
 		user_len = key_len - IKEY_TRAILER_LEN;
 		if (b->n++ == 0) {
-			b->common = e.suffix;
+			first = e.suffix;
 			common = user_len;
 		}
 		if (common > user_len)
 			common = user_len;
 		for (i = e.shared; i < common; i++)
-			if (e.suffix[i - e.shared] != b->common[i])
+			if (e.suffix[i - e.shared] != first[i])
 				common = i;
 		if (b->key_len_max < key_len)
-			b->key_len_max = key_len;
+			b->key_len_max = (uint32_t)key_len;
 	}
 	if (b->n && restarts != b->n_restarts)
 		return error_set(CAIRN_ECORRUPT,
 				 "restart point %u is not at an entry",
 				 restarts);
+	b->common = first ? (uint32_t)(first - b->data) : 0;
 	b->common_len = (uint32_t)common;
-	b->wide = b->contents.len > OFFSET_NARROW_MAX;
+	b->wide = b->len > OFFSET_NARROW_MAX;
 	b->surveyed = true;
 	return CAIRN_OK;
 }
 
 /* Fill the arrays in; the entries have been checked. */
-static int fill_in(struct block *b, uint32_t *room)
+static int fill_in(struct block *b, void *room)
 {
-	const uint8_t *p = b->contents.data;
+	const uint8_t *p = b->data, *limit = end_of_entries(b);
 	size_t common = b->common_len;
 	uint8_t window[4] = { 0 }; /* internal key bytes behind the prefix */
+	uint32_t *prefix;
 	struct entry e;
 
-	b->prefix = room;
-	b->offset = room + b->n;
+	b->arrays = room;
+	prefix = prefixes(b);
 	for (uint32_t i = 0; i < b->n; i++, p = entry_end(&e)) {
 		size_t user_len, at;
 
-		if (!entry_decode(p, b->limit, &e))
+		if (!entry_decode(p, limit, &e))
 			return bad_entry();
 		set_entry_at(b, i, p);
 		user_len = (size_t)e.shared + e.unshared - IKEY_TRAILER_LEN;
 		at = e.shared > common ? e.shared : common;
 		for (; at < common + 4 && at < e.shared + e.unshared; at++)
 			window[at - common] = e.suffix[at - e.shared];
-		b->prefix[i] = load_be32(window);
+		prefix[i] = load_be32(window);
 		/* What is behind the user key counts as zeros. */
 		if (user_len - common < 4)
-			b->prefix[i] &=
-				~(UINT32_MAX >> (8 * (user_len - common)));
-		if (i > 0 && b->prefix[i] < b->prefix[i - 1])
+			prefix[i] &= ~(UINT32_MAX >> (8 * (user_len - common)));
+		if (i > 0 && prefix[i] < prefix[i - 1])
 			return error_set(CAIRN_ECORRUPT,
 					 "keys are out of order");
 	}
@@ -301,7 +318,7 @@ static int fill_in(struct block *b, uint32_t *room)
 
 int block_index(struct block *b)
 {
-	uint32_t *room;
+	void *room;
 	int err = CAIRN_OK;
 
 	if (b->indexed)
@@ -322,13 +339,8 @@ int block_index(struct block *b)
 
 int block_index_at(struct block *b, void *room, const uint8_t *p)
 {
-	const uint8_t *old = b->contents.data;
-
 	assert(b->surveyed && !b->indexed);
-	b->limit = p + (b->limit - old);
-	if (b->common)
-		b->common = p + (b->common - old);
-	b->contents.data = p;
+	b->data = p;
 	return fill_in(b, room);
 }
 
@@ -353,7 +365,7 @@ void block_iter_fini(struct block_iter *it)
 void block_iter_set(struct block_iter *it, const struct block *b)
 {
 	it->block = b;
-	it->p = b->contents.data;
+	it->p = b->data;
 	it->key_len = 0;
 }
 
@@ -389,13 +401,13 @@ static inline void show(struct block_iter *it, const struct entry *e)
 /* Decode the entry at p, which follows the one the iterator stands on. */
 static inline int step(struct block_iter *it)
 {
+	const uint8_t *limit = end_of_entries(it->block);
 	struct entry e;
 	size_t len;
 
-	if (it->p >= it->block->limit)
+	if (it->p >= limit)
 		return CAIRN_NOT_FOUND;
-	if (!entry_decode(it->p, it->block->limit, &e) ||
-	    e.shared > it->key_len)
+	if (!entry_decode(it->p, limit, &e) || e.shared > it->key_len)
 		return bad_entry();
 	len = (size_t)e.shared + e.unshared;
 	if (len < IKEY_TRAILER_LEN)
@@ -415,7 +427,7 @@ static inline int step(struct block_iter *it)
 
 int block_iter_first(struct block_iter *it)
 {
-	it->p = it->block->contents.data;
+	it->p = it->block->data;
 	it->key_len = 0;
 	it->pos = 0;
 	return step(it);
@@ -438,7 +450,7 @@ static int go_to(struct block_iter *it, uint32_t i)
 	size_t len, need;
 
 	assert(b->indexed && i < b->n);
-	if (!entry_decode(entry_at(b, i), b->limit, &e))
+	if (!entry_decode(entry_at(b, i), end_of_entries(b), &e))
 		return bad_entry();
 	len = (size_t)e.shared + e.unshared;
 	if (len > it->buf_cap) {
@@ -451,7 +463,7 @@ static int go_to(struct block_iter *it, uint32_t i)
 	it->key_len = len;
 	memcpy(it->buf + e.shared, e.suffix, e.unshared);
 	for (need = e.shared; need > b->common_len && i > 0;) {
-		if (!entry_decode(entry_at(b, --i), b->limit, &before))
+		if (!entry_decode(entry_at(b, --i), end_of_entries(b), &before))
 			return bad_entry();
 		if (before.shared >= need)
 			continue;
@@ -459,7 +471,7 @@ static int go_to(struct block_iter *it, uint32_t i)
 		       need - before.shared);
 		need = before.shared;
 	}
-	memcpy(it->buf, b->common, need);
+	memcpy(it->buf, b->data + b->common, need);
 	show(it, &e);
 	return CAIRN_OK;
 }
@@ -467,7 +479,8 @@ static int go_to(struct block_iter *it, uint32_t i)
 /* The first place whose 4 bytes are not below want. */
 static uint32_t prefix_lower_bound(const struct block *b, uint32_t want)
 {
-	const uint32_t *base = b->prefix;
+	const uint32_t *first = prefixes(b);
+	const uint32_t *base = first;
 	uint32_t n = b->n;
 
 	/* Compiles to conditional moves: the branch would be a coin toss. */
@@ -477,7 +490,7 @@ static uint32_t prefix_lower_bound(const struct block *b, uint32_t want)
 		base += base[half - 1] < want ? half : 0;
 		n -= half;
 	}
-	return (uint32_t)(base - b->prefix) + (n == 1 && *base < want);
+	return (uint32_t)(base - first) + (n == 1 && *base < want);
 }
 
 /*
@@ -492,7 +505,8 @@ static int find(struct block_iter *it, const struct ikey *target,
 	int c;
 
 	*there = false;
-	c = prefix_compare(target->user_key, b->common, b->common_len);
+	c = prefix_compare(target->user_key, b->data + b->common,
+			   b->common_len);
 	if (c || b->n == 0) {
 		*found = c > 0 ? b->n : 0;
 		return CAIRN_OK;
@@ -500,7 +514,7 @@ static int find(struct block_iter *it, const struct ikey *target,
 	want = prefix_load32(target->user_key, b->common_len);
 	lo = prefix_lower_bound(b, want);
 	hi = lo;
-	if (lo < b->n && b->prefix[lo] == want)
+	if (lo < b->n && prefixes(b)[lo] == want)
 		hi = want == UINT32_MAX ? b->n
 					: prefix_lower_bound(b, want + 1);
 	/* Only the entries of [lo, hi) need a look at their whole keys. Mostly

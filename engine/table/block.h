@@ -59,26 +59,29 @@ MUST_CHECK int block_cursor_next(struct block_cursor *c, bool *shared);
 
 /*
  * A data block. The contents are borrowed; block_index() adds what seeking and
- * going backward need.
+ * going backward need. Caches hold many of these: with what is before it in
+ * them it makes a cache line.
  */
 struct block {
-	struct cairn_slice contents;
-	const uint8_t *limit; /* end of the entries, where the restarts begin */
+	const uint8_t *data; /* the contents */
+	uint32_t len;
+	uint32_t limit; /* end of the entries, where the restarts begin */
 	uint32_t n_restarts;
 
 	/* After block_survey(). */
-	uint32_t n; /* entries */
+	uint32_t n;          /* entries */
+	uint32_t common;     /* where bytes are that all user keys begin with */
+	uint32_t common_len; /* 0 when there are no entries */
+	uint32_t key_len_max; /* of the internal keys */
 	bool surveyed;
-	bool wide;             /* offsets are 32 bits wide, else 16 */
-	uint32_t common_len;   /* bytes that all user keys begin with */
-	const uint8_t *common; /* in contents; NULL when there are no entries */
-	size_t key_len_max;    /* of the internal keys */
+	bool wide; /* offsets are 32 bits wide, else 16 */
 
 	/* After block_index() or block_index_at(). */
-	uint32_t *prefix; /* n: the 4 bytes after the common ones, big-endian */
-	void *offset;     /* n: where the entries begin; behind prefix */
 	bool indexed;
 	bool owned; /* the arrays are to be freed */
+	/* n times 4 bytes of the key after the common ones, big-endian; then n
+	 * offsets of the entries. */
+	void *arrays;
 };
 
 /* CAIRN_ECORRUPT when the restart array is not sound. */

@@ -35,9 +35,8 @@ static void filter_block_free(struct cache_value *v)
  */
 static int pack(struct data_block *from, struct data_block **out)
 {
-	struct cairn_slice contents = from->block.contents;
 	size_t arrays = block_index_bytes(&from->block);
-	struct data_block *b = malloc(sizeof(*b) + arrays + contents.len);
+	struct data_block *b = malloc(sizeof(*b) + arrays + from->block.len);
 	uint8_t *room;
 	int err;
 
@@ -45,7 +44,7 @@ static int pack(struct data_block *from, struct data_block **out)
 		return error_nomem();
 	*b = *from;
 	room = (uint8_t *)(b + 1);
-	memcpy(room + arrays, contents.data, contents.len);
+	memcpy(room + arrays, from->block.data, from->block.len);
 	err = block_index_at(&b->block, b + 1, room + arrays);
 	if (err) {
 		free(b);
