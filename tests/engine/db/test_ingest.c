@@ -533,6 +533,10 @@ START_TEST(no_tables_and_a_database_opened_for_reading_are_refused)
 	begin(&t);
 	make_table(&t, path, "a=1");
 	CK_CODE(cairn_ingest(t.db, &path, 0, NULL), CAIRN_EINVAL);
+	expect_message(TEST_DIR ": no tables to ingest");
+	CK_CODE(ingest_as(&t, path, (enum cairn_ingest_mode)3), CAIRN_EINVAL);
+	expect_message("no ingest mode is 3");
+	expect(&t, "");
 	tdb_close(&t);
 	tdb_set(&t, "read_only", "true");
 	tdb_set(&t, "create_if_missing", "false");

@@ -110,6 +110,19 @@ static const struct {
 	{ "auto_compactions", "false" },
 	{ "bytes_per_sync", "1M" },
 	{ "max_manifest_size", "1M" },
+	{ "upgrade", "true" },
+	{ "point_in_time_recovery", "true" },
+	{ "disable_wal", "true" },
+	{ "memory_budget", "1M" },
+	{ "auto_resume", "false" },
+	{ "flush_rate", "1M" },
+	{ "compaction_rate", "1M" },
+	{ "debt_slowdown", "1M" },
+	{ "debt_stop", "1M" },
+	{ "quota", "1M" },
+	{ "disk_reserve", "1M" },
+	{ "delete_rate", "1M" },
+	{ "merge_operator", "uint64add" },
 };
 
 START_TEST(every_documented_option_changes_something_of_its_own)
@@ -194,9 +207,80 @@ START_TEST(a_trigger_that_is_never_reached_is_refused)
 	ck_assert_int_eq(cairn_options_set(o, "l0_compaction_trigger", "17"),
 			 CAIRN_OK);
 	ck_assert_int_eq(options_check(o), CAIRN_EINVAL);
+	ck_assert_ptr_nonnull(strstr(cairn_errmsg(), "l0_stop (16)"));
 	ck_assert_int_eq(cairn_options_set(o, "auto_compactions", "false"),
 			 CAIRN_OK);
 	ck_assert_int_eq(options_check(o), CAIRN_OK);
+	cairn_options_free(o);
+}
+END_TEST
+
+START_TEST(writers_are_slowed_before_they_are_stopped)
+{
+	struct cairn_options *o = cairn_options_new();
+
+	ck_assert_int_eq(cairn_options_set(o, "debt_slowdown", "2G"), CAIRN_OK);
+	ck_assert_int_eq(cairn_options_set(o, "debt_stop", "1G"), CAIRN_OK);
+	ck_assert_int_eq(options_check(o), CAIRN_EINVAL);
+	ck_assert_ptr_nonnull(strstr(cairn_errmsg(),
+				     "debt_slowdown (2147483648) is above "
+				     "debt_stop (1073741824)"));
+	ck_assert_int_eq(cairn_options_set(o, "debt_stop", "2G"), CAIRN_OK);
+	ck_assert_int_eq(options_check(o), CAIRN_OK);
+	cairn_options_free(o);
+}
+END_TEST
+
+/* What OPTIONS could not be read again with. */
+static const struct {
+	const char *name;
+	const char *message; /* NULL: it is taken */
+} merge_names[] = {
+	{ "counter", NULL },
+	{ "my.merge-operator_2:v1", NULL },
+	{ "", "without a name" },
+	{ "two words", "\"two words\": a name has letters" },
+	{ "line\n", "a name has letters" },
+	{ "a=b", "a name has letters" },
+	{ "a#b", "a name has letters" },
+	{ "\303\251", "a name has letters" },
+};
+
+START_TEST(the_name_of_a_merge_operator_can_be_written_down)
+{
+	const struct cairn_merge_operator op = {
+		.name = merge_names[_i].name,
+	};
+	struct cairn_options *o = cairn_options_new();
+	int err;
+
+	cairn_options_set_merge_operator(o, &op);
+	err = options_check(o);
+	if (merge_names[_i].message) {
+		ck_assert_int_eq(err, CAIRN_EINVAL);
+		ck_assert_msg(strstr(cairn_errmsg(), merge_names[_i].message),
+			      "%s", cairn_errmsg());
+	} else {
+		ck_assert_int_eq(err, CAIRN_OK);
+	}
+	cairn_options_free(o);
+}
+END_TEST
+
+START_TEST(a_merge_operator_is_known_by_name_or_refused)
+{
+	struct cairn_options *o = cairn_options_new();
+
+	ck_assert_int_eq(cairn_options_set(o, "merge_operator", "uint64add"),
+			 CAIRN_OK);
+	ck_assert_str_eq(o->merge->name, "UInt64AddOperator");
+	ck_assert_int_eq(cairn_options_set(o, "merge_operator", "uint64sub"),
+			 CAIRN_EINVAL);
+	ck_assert_ptr_nonnull(strstr(cairn_errmsg(), "\"uint64sub\""));
+	ck_assert_str_eq(o->merge->name, "UInt64AddOperator");
+	ck_assert_int_eq(cairn_options_set(o, "merge_operator", "default"),
+			 CAIRN_OK);
+	ck_assert_ptr_null(o->merge);
 	cairn_options_free(o);
 }
 END_TEST
@@ -216,6 +300,11 @@ int main(void)
 	tcase_add_test(tc, a_clone_has_what_the_original_owns);
 	tcase_add_test(tc, compression_sets_all_levels);
 	tcase_add_test(tc, a_trigger_that_is_never_reached_is_refused);
+	tcase_add_test(tc, writers_are_slowed_before_they_are_stopped);
+	tcase_add_loop_test(tc,
+			    the_name_of_a_merge_operator_can_be_written_down, 0,
+			    (int)N(merge_names));
+	tcase_add_test(tc, a_merge_operator_is_known_by_name_or_refused);
 	suite_add_tcase(s, tc);
 	return run_suite(s);
 }
