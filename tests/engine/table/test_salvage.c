@@ -204,6 +204,173 @@ START_TEST(a_table_gives_all_its_entries_without_its_end)
 }
 END_TEST
 
+/* ------------------------------------------------- what names the blocks */
+
+/* The blocks of the index, the one that the footer names among them. */
+struct index_blocks {
+	struct block_handle handle[256];
+	size_t n;
+};
+
+static int on_index_block(void *ctx, const struct walk_block *b)
+{
+	struct index_blocks *x = ctx;
+
+	if (b->kind != WALK_INDEX)
+		return CAIRN_OK;
+	ck_assert_uint_lt(x->n, 256);
+	x->handle[x->n++] = b->handle;
+	return CAIRN_OK;
+}
+
+static void find_index_blocks(struct cairn_slice bytes, struct index_blocks *x)
+{
+	const struct walk_visitor v = { .ctx = x, .block = on_index_block };
+	struct walk_result r = { 0 };
+	struct table_walk *w = open_walk(bytes);
+
+	x->n = 0;
+	must(table_walk_run(w, &v, &r));
+	table_walk_close(w);
+	walk_result_fini(&r);
+}
+
+static void spoil(struct buf *b, struct block_handle h)
+{
+	b->data[h.offset + h.size / 2] ^= 0x10;
+}
+
+static void expect_all(const struct buf *b, const struct seen *whole,
+		       const char *what, size_t i)
+{
+	struct seen again;
+
+	must(salvage(buf_slice(b), &again));
+	ck_assert_msg(
+		slice_eq(buf_slice(&whole->entries), buf_slice(&again.entries)),
+		"%s %zu: %u of %u entries", what, i, (unsigned)again.n,
+		(unsigned)whole->n);
+	seen_fini(&again);
+}
+
+static struct block_handle block_of(const struct seen *s, enum walk_kind kind)
+{
+	for (size_t i = 0; i < s->n_blocks; i++)
+		if (s->block[i].kind == kind)
+			return s->block[i].handle;
+	ck_abort_msg("no such block");
+	return (struct block_handle){ 0, 0 };
+}
+
+static const char *const parted[] = { "part-index", "part-index-filter",
+				      "part-index-filter-fv2" };
+
+START_TEST(a_table_gives_all_its_entries_without_parts_of_its_index)
+{
+	struct index_blocks x;
+	struct golden g;
+	size_t parts = 0;
+
+	golden_load(parted[_i], &g);
+	for (size_t i = 0; i < g.n; i++) {
+		struct buf *b = &g.files[i].bytes;
+		struct walk_result r;
+		struct table_walk *w;
+		struct seen whole;
+
+		if (!is_table(g.files[i].name))
+			continue;
+		w = open_walk(buf_slice(b));
+		walk(w, &whole, &r);
+		ck_assert_uint_eq(whole.damages, 0);
+		table_walk_close(w);
+		walk_result_fini(&r);
+		find_index_blocks(buf_slice(b), &x);
+		/* Each alone, and each with the one behind it. */
+		for (size_t k = 0; k < x.n; k++) {
+			spoil(b, x.handle[k]);
+			expect_all(b, &whole, "without part", k);
+			if (k + 1 < x.n) {
+				spoil(b, x.handle[k + 1]);
+				expect_all(b, &whole, "without two from", k);
+				spoil(b, x.handle[k + 1]);
+			}
+			spoil(b, x.handle[k]);
+		}
+		for (size_t k = 0; k < x.n; k++)
+			spoil(b, x.handle[k]);
+		expect_all(b, &whole, "without any of", x.n);
+		parts += x.n;
+		seen_fini(&whole);
+	}
+	ck_assert_uint_gt(parts, 3);
+	golden_fini(&g);
+}
+END_TEST
+
+static int on_tomb(void *ctx, const struct ikey *start, struct cairn_slice end)
+{
+	append_entry(ctx, start, end);
+	return CAIRN_OK;
+}
+
+static void tombs_of(struct cairn_slice bytes, struct seen *s)
+{
+	struct table_walk *w = open_walk(bytes);
+
+	*s = (struct seen){ .n = 0 };
+	must(table_salvage_outline(w));
+	must(table_salvage_range_dels(w, 0, on_tomb, s));
+	table_walk_close(w);
+}
+
+static const char *const ranged[] = { "rangedel", "rangedel-clip",
+				      "rangedel-only" };
+
+START_TEST(range_tombstones_are_found_without_what_names_them)
+{
+	struct golden g;
+	uint64_t n = 0;
+
+	golden_load(ranged[_i], &g);
+	for (size_t i = 0; i < g.n; i++) {
+		struct buf *b = &g.files[i].bytes;
+		struct seen whole, again, blocks;
+		struct walk_result r;
+		struct table_walk *w;
+
+		if (!is_table(g.files[i].name))
+			continue;
+		tombs_of(buf_slice(b), &whole);
+		n += whole.n;
+		w = open_walk(buf_slice(b));
+		walk(w, &blocks, &r);
+		table_walk_close(w);
+		walk_result_fini(&r);
+		spoil(b, block_of(&blocks, WALK_METAINDEX));
+		tombs_of(buf_slice(b), &again);
+		ck_assert_msg(slice_eq(buf_slice(&whole.entries),
+				       buf_slice(&again.entries)),
+			      "%s: %u of %u", g.files[i].name,
+			      (unsigned)again.n, (unsigned)whole.n);
+		expect_all(b, &blocks, "without a metaindex", i);
+		seen_fini(&again);
+		spoil(b, block_of(&blocks, WALK_METAINDEX));
+		memset(b->data + b->len - 48, 0x5a, 48);
+		tombs_of(buf_slice(b), &again);
+		ck_assert_msg(slice_eq(buf_slice(&whole.entries),
+				       buf_slice(&again.entries)),
+			      "%s: %u of %u without footer", g.files[i].name,
+			      (unsigned)again.n, (unsigned)whole.n);
+		seen_fini(&again);
+		seen_fini(&blocks);
+		seen_fini(&whole);
+	}
+	ck_assert_uint_gt(n, 0);
+	golden_fini(&g);
+}
+END_TEST
+
 /* ------------------------------------------------------ tables made here */
 
 static void make(struct bytes_wfile *f, unsigned n)
@@ -240,15 +407,6 @@ static void seal(struct bytes_wfile *f, struct block_handle h)
 	uint8_t *p = f->bytes.data + h.offset;
 
 	block_trailer_encode(p[h.size], p, (size_t)h.size, p + h.size);
-}
-
-static struct block_handle block_of(const struct seen *s, enum walk_kind kind)
-{
-	for (size_t i = 0; i < s->n_blocks; i++)
-		if (s->block[i].kind == kind)
-			return s->block[i].handle;
-	ck_abort_msg("no such block");
-	return (struct block_handle){ 0, 0 };
 }
 
 /* Bend the table with bend(), and expect the words. */
@@ -461,6 +619,12 @@ static Suite *suite(void)
 	tcase_set_timeout(t, 120);
 	tcase_add_loop_test(t, a_table_gives_all_its_entries_without_its_end, 0,
 			    (int)goldens.n);
+	tcase_add_loop_test(
+		t, a_table_gives_all_its_entries_without_parts_of_its_index, 0,
+		sizeof(parted) / sizeof(parted[0]));
+	tcase_add_loop_test(t,
+			    range_tombstones_are_found_without_what_names_them,
+			    0, sizeof(ranged) / sizeof(ranged[0]));
 	suite_add_tcase(s, t);
 	t = tcase_create("made here");
 	tcase_set_timeout(t, 120);
