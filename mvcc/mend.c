@@ -73,6 +73,22 @@ static int see_attached(struct cairn_slice k)
 	return err;
 }
 
+/* The number that a row has taken, though no chunk may have it: a value of
+ * zeros has none, and others may be lost. */
+static int see_row(struct mend *m, const struct enc_row *row,
+		   struct cairn_slice v)
+{
+	struct mvcc_row r = { .main = row->main, .sub = row->sub };
+	int err = enc_row_value_parse(v, v.len, &r, NULL, NULL);
+
+	m->rows++;
+	see_main(m, row->main);
+	if (!err)
+		see_object(m, r.object);
+	/* What is malformed is for its readers to find. */
+	return err == CAIRN_ENOMEM ? err : CAIRN_OK;
+}
+
 /* Learn from one entry; CAIRN_ECORRUPT: no revision store has it. */
 static int see(struct mend *m, struct cairn_slice k, struct cairn_slice v)
 {
@@ -106,11 +122,7 @@ static int see(struct mend *m, struct cairn_slice k, struct cairn_slice v)
 		return err;
 	case ENC_ROW:
 		err = enc_row_parse(k, &row);
-		if (!err) {
-			m->rows++;
-			see_main(m, row.main);
-		}
-		return err;
+		return err ? err : see_row(m, &row, v);
 	case ENC_LOG:
 		err = enc_log_parse(k, v, &change);
 		if (!err) {

@@ -133,6 +133,106 @@ START_TEST(the_log_and_the_marks_come_back)
 }
 END_TEST
 
+/* The number of the object that is the value of key. */
+static uint64_t object_number(struct mvcc *m, const char *key)
+{
+	struct mvcc_pinned_row r = { 0 };
+	uint64_t n;
+
+	ck_ok(mvcc_get(m, S(key), 0, &r));
+	n = r.row.object;
+	ck_assert_uint_ne(n, 0);
+	mvcc_row_release(&r);
+	return n;
+}
+
+/* A value of nothing but zeros. */
+static void put_hole(struct mvcc *m, const char *key)
+{
+	struct mvcc_object *o;
+	struct mvcc_txn *t;
+
+	ck_ok(mvcc_object_new(m, &o));
+	ck_ok(mvcc_object_truncate(o, 10 * CHUNK));
+	ck_ok(mvcc_txn_new(m, &t));
+	ck_ok(mvcc_txn_put_object(t, S(key), o, NULL));
+	ck_ok(mvcc_txn_commit(t, false, NULL));
+	mvcc_txn_free(t);
+	mvcc_object_free(o);
+}
+
+START_TEST(numbers_of_values_without_chunks_are_taken_too)
+{
+	struct mvcc_mend_report r;
+	struct fixture f;
+	uint64_t hole;
+
+	fixture_init(&f);
+	put_hole(f.m, "hole");
+	hole = object_number(f.m, "hole");
+	ck_assert_uint_eq(count_entries(f.m, "c"), 0);
+	ck_ok(mvcc_close(f.m));
+	lose(f.env, "m", "n");
+	mend(f.env, &r);
+	ck_assert(r.revisions);
+	ck_ok(store_open_at(f.env, &f.m));
+	put_hole(f.m, "other");
+	ck_assert_uint_gt(object_number(f.m, "other"), hole);
+	ck_ok(mvcc_close(f.m));
+	env_mem_free(f.env);
+}
+END_TEST
+
+START_TEST(numbers_of_values_being_written_are_taken_too)
+{
+	struct buf key = { 0 }, value = { 0 };
+	struct mvcc_mend_report r;
+	struct cairn_db *db;
+	struct fixture f;
+
+	fixture_init(&f);
+	put(f.m, "k", "v");
+	ck_ok(mvcc_close(f.m));
+	/* All that is left of a value that was staged. */
+	db = open_engine(f.env);
+	ck_ok(enc_staged_key(&key, 77));
+	ck_ok(enc_number(&value, 0));
+	ck_ok(cairn_put(db, NULL, buf_slice(&key), buf_slice(&value)));
+	ck_ok(cairn_close(db));
+	lose(f.env, "m", "n");
+	mend(f.env, &r);
+	ck_assert(r.revisions);
+	ck_ok(store_open_at(f.env, &f.m));
+	put_hole(f.m, "hole");
+	ck_assert_uint_gt(object_number(f.m, "hole"), 77);
+	ck_ok(mvcc_close(f.m));
+	buf_fini(&key);
+	buf_fini(&value);
+	env_mem_free(f.env);
+}
+END_TEST
+
+/* A key that no revision store has, and with it no mark. */
+START_TEST(without_its_mark_a_store_must_look_the_part)
+{
+	struct mvcc_mend_report r;
+	struct cairn_db *db;
+	struct fixture f;
+
+	fixture_init(&f);
+	put(f.m, "k", "v");
+	ck_ok(mvcc_close(f.m));
+	lose(f.env, "m", "n");
+	db = open_engine(f.env);
+	ck_ok(cairn_put(db, NULL, S("zebra"), S("value")));
+	ck_ok(cairn_close(db));
+	mend(f.env, &r);
+	ck_assert(!r.revisions && !r.marks && !r.log_entries);
+	ck_code(store_open_at(f.env, &f.m), CAIRN_EKIND);
+	env_mem_free(f.env);
+}
+END_TEST
+
 START_TEST(a_plain_store_stays_one)
 {
 	struct cairn_env *env = env_mem_new(ENV_MEM_STRICT);
@@ -196,6 +296,9 @@ static Suite *suite(void)
 	tcase_set_timeout(t, 30);
 	tcase_add_loop_test(t, the_log_and_the_marks_come_back, 0, 3);
 	tcase_add_test(t, keys_are_put_back_on_their_leases);
+	tcase_add_test(t, numbers_of_values_without_chunks_are_taken_too);
+	tcase_add_test(t, numbers_of_values_being_written_are_taken_too);
+	tcase_add_test(t, without_its_mark_a_store_must_look_the_part);
 	tcase_add_test(t, a_plain_store_stays_one);
 	suite_add_tcase(s, t);
 	return s;
