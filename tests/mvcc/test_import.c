@@ -494,6 +494,386 @@ START_TEST(rows_that_cannot_be_are_refused_by_name_and_place)
 }
 END_TEST
 
+/* ----------------------------------------------------- snapshots made here */
+
+#define MADE_PAGE  65536u
+#define MADE_ITEMS 8u
+
+struct made_item {
+	struct buf key;
+	struct buf value;
+	bool is_bucket;
+};
+
+/* A bucket whose items are given in order of their keys. */
+struct made_bucket {
+	const char *name;
+	struct made_item item[MADE_ITEMS];
+	size_t n;
+};
+
+/* In order of their names. */
+struct made {
+	struct made_bucket key, lease, meta;
+};
+
+static void append_header(struct buf *out, uint64_t page, uint16_t flags,
+			  size_t count)
+{
+	uint8_t head[16] = { 0 };
+
+	put_le64(head, page);
+	put_le16(head + 8, flags);
+	put_le16(head + 10, (uint16_t)count);
+	ck_ok(buf_append(out, head, sizeof(head)));
+}
+
+static void append_element(struct buf *out, bool is_bucket, size_t pos,
+			   size_t key_len, size_t value_len)
+{
+	uint8_t e[16];
+
+	put_le32(e, is_bucket);
+	put_le32(e + 4, (uint32_t)pos);
+	put_le32(e + 8, (uint32_t)key_len);
+	put_le32(e + 12, (uint32_t)value_len);
+	ck_ok(buf_append(out, e, sizeof(e)));
+}
+
+/* The value of a bucket that lies within its parent. */
+static void append_bucket(struct buf *out, const struct made_bucket *b)
+{
+	size_t pos = 16 * b->n;
+
+	append_header(out, 0, 0, 0); /* no page, sequence 0 */
+	append_header(out, 0, 2, b->n);
+	for (size_t i = 0; i < b->n; i++) {
+		const struct made_item *t = &b->item[i];
+
+		append_element(out, t->is_bucket, pos, t->key.len,
+			       t->value.len);
+		pos += t->key.len + t->value.len - 16;
+	}
+	for (size_t i = 0; i < b->n; i++) {
+		ck_ok(buf_append(out, b->item[i].key.data, b->item[i].key.len));
+		ck_ok(buf_append(out, b->item[i].value.data,
+				 b->item[i].value.len));
+	}
+}
+
+static void append_meta(struct buf *out, uint64_t page)
+{
+	uint8_t m[64] = { 0 };
+	uint64_t h = UINT64_C(14695981039346656037);
+
+	append_header(out, page, 4, 0);
+	put_le32(m, 0xed0cdaedu);
+	put_le32(m + 4, 2);
+	put_le32(m + 8, MADE_PAGE);
+	put_le64(m + 16, 2); /* root */
+	put_le64(m + 40, 3); /* pages */
+	put_le64(m + 48, page);
+	for (size_t i = 0; i < 56; i++)
+		h = (h ^ m[i]) * UINT64_C(1099511628211);
+	put_le64(m + 56, h);
+	ck_ok(buf_append(out, m, sizeof(m)));
+}
+
+static void pad_to(struct buf *out, size_t len)
+{
+	ck_assert_uint_le(out->len, len);
+	while (out->len < len)
+		ck_ok(buf_append(out, "", 1));
+}
+
+static void made_file(const struct made *x, struct buf *out)
+{
+	const struct made_bucket *b[] = { &x->key, &x->lease, &x->meta };
+	struct buf value[3] = { { 0 } };
+	size_t pos = 16 * 3;
+
+	append_meta(out, 0);
+	pad_to(out, MADE_PAGE);
+	append_meta(out, 1);
+	pad_to(out, 2 * MADE_PAGE);
+	append_header(out, 2, 2, 3);
+	for (size_t i = 0; i < 3; i++) {
+		append_bucket(&value[i], b[i]);
+		append_element(out, true, pos, strlen(b[i]->name),
+			       value[i].len);
+		pos += strlen(b[i]->name) + value[i].len - 16;
+	}
+	for (size_t i = 0; i < 3; i++) {
+		ck_ok(buf_append(out, b[i]->name, strlen(b[i]->name)));
+		ck_ok(buf_append(out, value[i].data, value[i].len));
+		buf_fini(&value[i]);
+	}
+	pad_to(out, 3 * MADE_PAGE);
+}
+
+static struct made_item *made_item(struct made_bucket *b)
+{
+	ck_assert_uint_lt(b->n, MADE_ITEMS);
+	return &b->item[b->n++];
+}
+
+static void append_revision(struct buf *out, uint64_t main, uint64_t sub)
+{
+	uint8_t k[17];
+
+	put_be64(k, main);
+	k[8] = '_';
+	put_be64(k + 9, sub);
+	ck_ok(buf_append(out, k, sizeof(k)));
+}
+
+static void append_field(struct buf *out, uint8_t tag, uint64_t v)
+{
+	uint8_t at[11], *end;
+
+	at[0] = tag;
+	end = put_varint64(at + 1, v);
+	ck_ok(buf_append(out, at, (size_t)(end - at)));
+}
+
+/* A row as etcd has it: one of these that nothing is wrong with. */
+struct made_row {
+	uint64_t main, sub;
+	bool tombstone, is_bucket;
+	size_t key_len;
+	uint64_t create, version, lease;
+};
+
+static void made_row(struct made *x, const struct made_row *r)
+{
+	struct made_item *t = made_item(&x->key);
+
+	append_revision(&t->key, r->main, r->sub);
+	if (r->tombstone)
+		ck_ok(buf_append(&t->key, "t", 1));
+	t->is_bucket = r->is_bucket;
+	if (r->key_len) {
+		append_field(&t->value, 0x0a, r->key_len);
+		for (size_t i = 0; i < r->key_len; i++)
+			ck_ok(buf_append(&t->value, "k", 1));
+	}
+	if (r->tombstone)
+		return;
+	append_field(&t->value, 0x10, r->create);
+	append_field(&t->value, 0x18, r->main);
+	append_field(&t->value, 0x20, r->version);
+	if (r->lease)
+		append_field(&t->value, 0x30, r->lease);
+}
+
+static void made_init(struct made *x)
+{
+	static const struct made_row first = {
+		.main = 2,
+		.key_len = 1,
+		.create = 2,
+		.version = 1,
+	};
+
+	*x = (struct made){ .key.name = "key",
+			    .lease.name = "lease",
+			    .meta.name = "meta" };
+	made_row(x, &first);
+}
+
+static void bucket_fini(struct made_bucket *b)
+{
+	for (size_t i = 0; i < b->n; i++) {
+		buf_fini(&b->item[i].key);
+		buf_fini(&b->item[i].value);
+	}
+}
+
+/* Import it, and expect code and words; nothing is left of a failure. */
+static void ck_made(struct made *x, const char *what, int code,
+		    const char *words)
+{
+	struct cairn_env *env = env_mem_new(ENV_MEM_STRICT);
+	struct buf bytes = { 0 };
+	struct mvcc *m;
+	int err;
+
+	ck_assert_ptr_nonnull(env);
+	made_file(x, &bytes);
+	write_file(env, SNAPSHOT, buf_slice(&bytes));
+	err = import(env, 0, NULL);
+	ck_assert_msg(err == code, "%s: %d: %s", what, err, cairn_errmsg());
+	if (err) {
+		ck_assert_msg(strstr(cairn_errmsg(), SNAPSHOT ": offset ") &&
+				      strstr(cairn_errmsg(), words),
+			      "%s: %s", what, cairn_errmsg());
+		ck_assert(!exists(env, DIR));
+	} else {
+		ck_ok(open_at(env, &m));
+		ck_value(m, "k", 2, "");
+		ck_ok(mvcc_close(m));
+	}
+	buf_fini(&bytes);
+	env_mem_free(env);
+	bucket_fini(&x->key);
+	bucket_fini(&x->lease);
+	bucket_fini(&x->meta);
+}
+
+#define GOOD_ROW .key_len = 1, .create = 2, .version = 2
+
+static const struct {
+	const char *name;
+	struct made_row row;
+	int code;
+	const char *words;
+} made_rows[] = {
+	{ "a good one", { .main = 3, GOOD_ROW }, CAIRN_OK, NULL },
+	{ "the highest sub revision",
+	  { .main = 3, .sub = INT32_MAX, GOOD_ROW },
+	  CAIRN_OK,
+	  NULL },
+	{ "a sub revision above it",
+	  { .main = 3, .sub = (uint64_t)INT32_MAX + 1, GOOD_ROW },
+	  CAIRN_ECORRUPT,
+	  "impossible revision" },
+	{ "the last number of all",
+	  { .main = INT64_MAX, GOOD_ROW },
+	  CAIRN_ECORRUPT,
+	  "impossible revision" },
+	{ "a negative one",
+	  { .main = (uint64_t)INT64_MAX + 1, GOOD_ROW },
+	  CAIRN_ECORRUPT,
+	  "malformed revision" },
+	{ "put and tombstone in one",
+	  { .main = 2, .tombstone = true, GOOD_ROW },
+	  CAIRN_ECORRUPT,
+	  "impossible revision" },
+	{ "a bucket",
+	  { .main = 3, .is_bucket = true, GOOD_ROW },
+	  CAIRN_ECORRUPT,
+	  "malformed revision" },
+	{ "no key",
+	  { .main = 3, .create = 3, .version = 1 },
+	  CAIRN_ECORRUPT,
+	  "revision without a key" },
+	{ "a tombstone of no key",
+	  { .main = 3, .tombstone = true },
+	  CAIRN_ECORRUPT,
+	  "revision without a key" },
+	{ "the longest key",
+	  { .main = 3, .key_len = MVCC_KEY_MAX, .create = 3, .version = 1 },
+	  CAIRN_OK,
+	  NULL },
+	{ "a key too long",
+	  { .main = 3, .key_len = MVCC_KEY_MAX + 1, .create = 3, .version = 1 },
+	  CAIRN_ENOTSUP,
+	  "revision 3 is of a key of 16385 bytes; at most 16384" },
+	{ "a negative lease",
+	  { .main = 3, .lease = UINT64_MAX, GOOD_ROW },
+	  CAIRN_ENOTSUP,
+	  "revision 3 is on lease -1; only positive" },
+};
+
+START_TEST(a_row_is_taken_or_refused_with_its_place)
+{
+	struct made x;
+
+	made_init(&x);
+	made_row(&x, &made_rows[_i].row);
+	ck_made(&x, made_rows[_i].name, made_rows[_i].code,
+		made_rows[_i].words);
+}
+END_TEST
+
+static const struct {
+	const char *name;
+	size_t key_len;
+	uint64_t key, id, ttl, remaining;
+	int code;
+	const char *words;
+} made_leases[] = {
+	{ "a good one", 8, 7, 7, 60, 0, CAIRN_OK, NULL },
+	{ "more left than there was", 8, 7, 7, 60, 90, CAIRN_OK, NULL },
+	{ "the longest time", 8, 7, 7, MVCC_LEASE_TTL_MAX, 0, CAIRN_OK, NULL },
+	{ "a key of 7 bytes", 7, 7, 7, 60, 0, CAIRN_ECORRUPT,
+	  "malformed lease" },
+	{ "another id in its value", 8, 7, 8, 60, 0, CAIRN_ECORRUPT,
+	  "malformed lease" },
+	{ "no id", 8, 0, 0, 60, 0, CAIRN_ECORRUPT, "malformed lease" },
+	{ "a negative id", 8, UINT64_MAX, UINT64_MAX, 60, 0, CAIRN_ENOTSUP,
+	  "lease -1; only positive ids" },
+	{ "no time", 8, 7, 7, 0, 0, CAIRN_ECORRUPT, "impossible ttl" },
+	{ "too long a time", 8, 7, 7, MVCC_LEASE_TTL_MAX + 1, 0, CAIRN_ECORRUPT,
+	  "impossible ttl" },
+	{ "less than nothing left", 8, 7, 7, 60, UINT64_MAX, CAIRN_ECORRUPT,
+	  "impossible ttl" },
+};
+
+START_TEST(a_lease_is_taken_or_refused_with_its_place)
+{
+	struct made_item *t;
+	uint8_t id[8];
+	struct made x;
+
+	made_init(&x);
+	t = made_item(&x.lease);
+	put_be64(id, made_leases[_i].key);
+	ck_ok(buf_append(&t->key, id, made_leases[_i].key_len));
+	append_field(&t->value, 0x08, made_leases[_i].id);
+	append_field(&t->value, 0x10, made_leases[_i].ttl);
+	append_field(&t->value, 0x18, made_leases[_i].remaining);
+	ck_made(&x, made_leases[_i].name, made_leases[_i].code,
+		made_leases[_i].words);
+}
+END_TEST
+
+START_TEST(a_mark_that_is_no_revision_is_refused)
+{
+	static const struct {
+		const char *name;
+		uint64_t main;
+		size_t cut;
+		bool is_bucket;
+		int code;
+	} marks[] = {
+		{ "a good one", 1, 0, false, CAIRN_OK },
+		{ "a byte too few", 1, 1, false, CAIRN_ECORRUPT },
+		{ "the last number of all", INT64_MAX, 0, false,
+		  CAIRN_ECORRUPT },
+		{ "a bucket", 1, 0, true, CAIRN_ECORRUPT },
+	};
+	struct made_item *t;
+	struct made x;
+
+	made_init(&x);
+	t = made_item(&x.meta);
+	ck_ok(buf_set(&t->key, S("finishedCompactRev")));
+	append_revision(&t->value, marks[_i].main, 0);
+	t->value.len -= marks[_i].cut;
+	t->is_bucket = marks[_i].is_bucket;
+	ck_made(&x, marks[_i].name, marks[_i].code, "malformed revision");
+}
+END_TEST
+
+START_TEST(what_an_import_is_asked_for_must_be_possible)
+{
+	static const uint32_t sizes[] = { 15, (16u << 20) + 1 };
+	struct cairn_env *env = env_with("etcd/member.db");
+
+	for (size_t i = 0; i < 2; i++) {
+		ck_code(import(env, sizes[i], NULL), CAIRN_EINVAL);
+		ck_assert_ptr_nonnull(strstr(cairn_errmsg(), "16 to 16777216"));
+		ck_assert(!exists(env, DIR));
+	}
+	write_file(env, DIR, S("a file"));
+	ck_code(import(env, 0, NULL), CAIRN_EEXIST);
+	ck_assert_str_eq(cairn_errmsg(), DIR ": is not a directory");
+	ck_assert(exists(env, DIR));
+	env_mem_free(env);
+}
+END_TEST
+
 /* ------------------------------------------------------- halves of imports */
 
 struct watcher {
@@ -690,6 +1070,12 @@ int main(void)
 		4);
 	tcase_add_loop_test(
 		tc, rows_that_cannot_be_are_refused_by_name_and_place, 0, 5);
+	tcase_add_loop_test(tc, a_row_is_taken_or_refused_with_its_place, 0,
+			    sizeof(made_rows) / sizeof(made_rows[0]));
+	tcase_add_loop_test(tc, a_lease_is_taken_or_refused_with_its_place, 0,
+			    sizeof(made_leases) / sizeof(made_leases[0]));
+	tcase_add_loop_test(tc, a_mark_that_is_no_revision_is_refused, 0, 4);
+	tcase_add_test(tc, what_an_import_is_asked_for_must_be_possible);
 	tcase_add_test(tc, an_import_can_be_given_up_at_any_time);
 	tcase_add_test(tc, what_a_power_cut_leaves_of_an_import_does_not_open);
 	tcase_add_test(tc, what_an_import_returned_for_survives_a_power_cut);
