@@ -258,6 +258,62 @@ START_TEST(the_meta_that_counts_is_the_last_good_one)
 }
 END_TEST
 
+/* The second meta is found by its page size, if the first is none. */
+START_TEST(metas_that_disagree_about_the_page_size_are_not_both_believed)
+{
+	struct buf bytes = { 0 };
+	struct bytes_env env;
+	struct bbolt *b;
+
+	load("small.db", &bytes);
+	env = bytes_env_of(buf_slice(&bytes));
+	put_le32(bytes.data + PAGE + 16 + 8, 2 * PAGE);
+	seal(bytes.data, 1);
+	ck_ok(bbolt_open(&env.base, PATH, &b));
+	ck_assert_uint_eq(bbolt_info(b)->page_size, PAGE);
+	ck_assert_uint_eq(bbolt_info(b)->txid, txid_of(bytes.data, 0));
+	ck_assert(bbolt_info(b)->meta_damaged);
+	bbolt_close(b);
+	bytes.data[16 + 60] ^= 1;
+	ck_corrupt(bbolt_open(&env.base, PATH, &b), "found at another size");
+	ck_assert_ptr_nonnull(strstr(cairn_errmsg(), "both metas"));
+	buf_fini(&bytes);
+}
+END_TEST
+
+/* From page 2 on, each with one child, the next page. */
+START_TEST(a_tree_deeper_than_any_is_refused)
+{
+	enum { DEPTH = 40 };
+	struct buf bytes = { 0 };
+
+	load("small.db", &bytes);
+	ck_ok(buf_reserve(&bytes, (2 + DEPTH) * PAGE));
+	memset(bytes.data + 2 * PAGE, 0, DEPTH * PAGE);
+	bytes.len = (2 + DEPTH) * PAGE;
+	for (unsigned i = 0; i < 2; i++) {
+		put_le64(bytes.data + i * PAGE + 16 + 16, 2);
+		put_le64(bytes.data + i * PAGE + 16 + 40, 2 + DEPTH);
+		seal(bytes.data, i);
+	}
+	for (unsigned i = 0; i < DEPTH; i++) {
+		uint8_t *p = bytes.data + (2 + i) * PAGE;
+
+		put_le64(p, 2 + i);
+		put_le16(p + 8, i + 1 < DEPTH ? 1 : 2);
+		put_le16(p + 10, 1);
+		put_le32(p + 16 + (i + 1 < DEPTH ? 0 : 4), 16);
+		put_le32(p + 16 + (i + 1 < DEPTH ? 4 : 8), 1);
+		if (i + 1 < DEPTH)
+			put_le64(p + 16 + 8, 3 + i);
+		p[32] = 'k';
+	}
+	ck_corrupt(walk(buf_slice(&bytes), NULL), "40 levels");
+	ck_assert_ptr_nonnull(strstr(cairn_errmsg(), "more than 32 levels"));
+	buf_fini(&bytes);
+}
+END_TEST
+
 START_TEST(what_is_no_bbolt_file_is_refused)
 {
 	static const struct {
@@ -464,6 +520,10 @@ int main(void)
 	tcase_add_loop_test(tc, seeking_finds_each_key_and_each_gap, 0, 4);
 	tcase_add_test(tc, a_bucket_is_found_by_its_name_or_not_at_all);
 	tcase_add_test(tc, the_meta_that_counts_is_the_last_good_one);
+	tcase_add_test(
+		tc,
+		metas_that_disagree_about_the_page_size_are_not_both_believed);
+	tcase_add_test(tc, a_tree_deeper_than_any_is_refused);
 	tcase_add_loop_test(tc, what_is_no_bbolt_file_is_refused, 0, 12);
 	tcase_add_loop_test(tc, pages_that_lie_are_refused, 0, 23);
 	tcase_add_test(tc, a_bucket_in_itself_is_refused);

@@ -596,6 +596,31 @@ START_TEST(chunks_that_are_too_long_are_reported)
 }
 END_TEST
 
+START_TEST(a_row_that_was_not_read_whole_has_no_value_to_read)
+{
+	struct mvcc_row row = { .size = 5 };
+	struct mvcc_object *o;
+	uint8_t got[8];
+	size_t n;
+
+	ck_code(mvcc_read(f.m, &row, 0, got, 5, &n), CAIRN_EINVAL);
+	ck_assert_str_eq(cairn_errmsg(), "row without a value");
+	ck_code(mvcc_object_open(f.m, &row, &o), CAIRN_EINVAL);
+	row.value = S("four");
+	ck_code(mvcc_read(f.m, &row, 0, got, 5, &n), CAIRN_EINVAL);
+	ck_code(mvcc_object_open(f.m, &row, &o), CAIRN_EINVAL);
+	row.deleted = true;
+	row.size = 4;
+	ck_code(mvcc_object_open(f.m, &row, &o), CAIRN_EINVAL);
+	row = (struct mvcc_row){ .size = 5, .object = 1, .chunk_size = 15 };
+	ck_code(mvcc_read(f.m, &row, 0, got, 5, &n), CAIRN_EINVAL);
+	ck_assert_str_eq(cairn_errmsg(), "row without a chunk size");
+	/* Of nothing there is nothing to be read. */
+	ck_ok(mvcc_read(f.m, &row, 5, got, 5, &n));
+	ck_assert_uint_eq(n, 0);
+}
+END_TEST
+
 /* ------------------------------------------------- against an array of bytes
  */
 
@@ -722,6 +747,7 @@ int main(void)
 	tcase_add_test(tc, one_value_cannot_be_put_twice_in_a_transaction);
 	tcase_add_test(tc, object_numbers_are_never_used_again);
 	tcase_add_test(tc, chunks_that_are_too_long_are_reported);
+	tcase_add_test(tc, a_row_that_was_not_read_whole_has_no_value_to_read);
 	tcase_add_loop_test(tc, random_writes_and_cuts_act_like_on_an_array, 0,
 			    20);
 	suite_add_tcase(s, tc);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "mvcc/encode.h"
 #include "tests/mvcc/fixture.h"
 #include "tests/support/runner.h"
 
@@ -256,6 +257,23 @@ START_TEST(a_time_at_a_bound_that_has_no_row_is_not_guessed)
 }
 END_TEST
 
+/* Found by halves: the one in the middle is looked at. */
+START_TEST(a_revision_without_an_entry_in_the_log_is_told)
+{
+	struct buf key = { 0 };
+	int64_t rev;
+
+	for (int i = 0; i < 3; i++)
+		put(f.m, "a", "x");
+	ck_ok(enc_log_key(&key, 3, 0));
+	ck_ok(cairn_delete(mvcc_db(f.m), NULL, buf_slice(&key)));
+	ck_code(mvcc_rev_at(f.m, 0, &rev), CAIRN_ECORRUPT);
+	ck_assert_ptr_nonnull(
+		strstr(cairn_errmsg(), "revision 3 has no entry in the log"));
+	buf_fini(&key);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("history");
@@ -271,6 +289,7 @@ int main(void)
 	tcase_add_test(tc, changes_from_the_bound_on_stay);
 	tcase_add_test(tc, a_time_tells_the_revision_that_was_current);
 	tcase_add_test(tc, a_time_at_a_bound_that_has_no_row_is_not_guessed);
+	tcase_add_test(tc, a_revision_without_an_entry_in_the_log_is_told);
 	suite_add_tcase(s, tc);
 	return run_suite(s);
 }

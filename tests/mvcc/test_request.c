@@ -895,6 +895,32 @@ START_TEST(a_kept_value_keeps_its_attributes)
 }
 END_TEST
 
+START_TEST(a_row_that_is_told_has_its_xattrs)
+{
+	/* user.a is 1, user.b is empty. */
+	static const char xattrs[] = "\x06user.a\x01"
+				     "1\x06user.b\x00";
+	const struct mvcc_attrs attrs = {
+		.xattrs = slice_of(xattrs, sizeof(xattrs) - 1),
+	};
+	struct mvcc_request r = PUT("a", "value");
+	struct mvcc_answer a;
+
+	r.put.attrs = &attrs;
+	done(r);
+	r = RANGE("a", NULL);
+	a = ask(r);
+	ck_assert(slice_eq(a.rows[0].attrs.xattrs, attrs.xattrs));
+	ck_text(a.rows[0].value, "value");
+	mvcc_answer_free(&a);
+	r.range.keys_only = true;
+	a = ask(r);
+	ck_assert(slice_eq(a.rows[0].attrs.xattrs, attrs.xattrs));
+	ck_assert_uint_eq(a.rows[0].value.len, 0);
+	mvcc_answer_free(&a);
+}
+END_TEST
+
 START_TEST(puts_attach_keys_to_leases)
 {
 	int64_t id = 77, granted;
@@ -1415,6 +1441,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, old_rows_are_told_when_asked_for);
 	tcase_add_test(tc, large_values_are_put_read_kept_and_deleted);
 	tcase_add_test(tc, a_kept_value_keeps_its_attributes);
+	tcase_add_test(tc, a_row_that_is_told_has_its_xattrs);
 	tcase_add_test(tc, puts_attach_keys_to_leases);
 	tcase_add_test(tc,
 		       sorting_filtering_and_cutting_off_come_in_this_order);

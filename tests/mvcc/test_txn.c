@@ -481,6 +481,76 @@ START_TEST(a_plain_store_and_a_newer_format_are_refused)
 }
 END_TEST
 
+static const struct {
+	const char *mark;
+	uint64_t n;
+	const char *words;
+} marks[] = {
+	{ "m/compact", (uint64_t)INT64_MAX + 1, "m/compact is out of range" },
+	{ "m/compact", INT64_MAX, "no revision is left" },
+	{ "m/object", 0, "m/object is out of range" },
+};
+
+START_TEST(marks_that_cannot_be_are_refused)
+{
+	struct fixture g;
+	struct cairn_options *o;
+	struct mvcc_options mo;
+	struct cairn_db *db;
+	uint8_t n[8];
+
+	fixture_init(&g);
+	put(g.m, "a", "1");
+	ck_ok(mvcc_close(g.m));
+	o = small_options(g.env);
+	mo = (struct mvcc_options){ .engine = o };
+	ck_ok(cairn_open("/db", o, &db));
+	put_be64(n, marks[_i].n);
+	ck_ok(cairn_put(db, NULL, S(marks[_i].mark), slice_of(n, 8)));
+	ck_ok(cairn_close(db));
+	ck_code(mvcc_open("/db", &mo, &g.m), CAIRN_ECORRUPT);
+	ck_assert_msg(strstr(cairn_errmsg(), "/db: ") &&
+			      strstr(cairn_errmsg(), marks[_i].words),
+		      "%s", cairn_errmsg());
+	/* It is not held open by that. */
+	ck_ok(cairn_open("/db", o, &db));
+	ck_ok(cairn_close(db));
+	cairn_options_free(o);
+	env_mem_free(g.env);
+}
+END_TEST
+
+START_TEST(chunks_have_a_size_that_can_be)
+{
+	static const struct {
+		uint32_t size;
+		bool good;
+	} sizes[] = { { 15, false },
+		      { 16, true },
+		      { 16u << 20, true },
+		      { (16u << 20) + 1, false } };
+	struct cairn_env *env = env_mem_new(ENV_MEM_STRICT);
+	struct cairn_options *o = small_options(env);
+	struct mvcc *m;
+
+	for (size_t i = 0; i < 4; i++) {
+		struct mvcc_options mo = { .engine = o,
+					   .chunk_size = sizes[i].size };
+
+		if (sizes[i].good) {
+			ck_ok(mvcc_open("/db", &mo, &m));
+			ck_ok(mvcc_close(m));
+			continue;
+		}
+		ck_code(mvcc_open("/db", &mo, &m), CAIRN_EINVAL);
+		ck_assert_ptr_nonnull(
+			strstr(cairn_errmsg(), "16 to 16777216 are allowed"));
+	}
+	cairn_options_free(o);
+	env_mem_free(env);
+}
+END_TEST
+
 START_TEST(a_read_only_store_reads_and_refuses_writes)
 {
 	struct cairn_options *o = small_options(f.env);
@@ -650,6 +720,9 @@ int main(void)
 	tcase_add_test(tc, the_listener_hears_every_commit_once_and_in_order);
 	tcase_add_test(tc, a_store_in_use_does_not_close);
 	tcase_add_test(tc, a_plain_store_and_a_newer_format_are_refused);
+	tcase_add_loop_test(tc, marks_that_cannot_be_are_refused, 0,
+			    sizeof(marks) / sizeof(marks[0]));
+	tcase_add_test(tc, chunks_have_a_size_that_can_be);
 	tcase_add_test(tc, a_read_only_store_reads_and_refuses_writes);
 	tcase_add_test(tc, metrics_say_what_happened);
 	tcase_add_test(tc, threads_write_and_read_their_own_writes);
