@@ -745,6 +745,93 @@ START_TEST(batches_that_cannot_be_honoured_are_refused_by_place)
 }
 END_TEST
 
+/* In logs of RocksDB: what is in tables need not be in a log. */
+START_TEST(numbers_between_two_logs_are_lost_unless_tables_have_them)
+{
+	static const struct {
+		uint64_t next;
+		bool good;
+	} cases[] = { { 4, true }, { 5, false } };
+
+	for (size_t i = 0; i < N(cases); i++) {
+		struct log first, second;
+		struct test_db t;
+
+		tdb_init(&t, NULL);
+		tdb_open(&t);
+		for (int k = 1; k <= 3; k++) {
+			char key[8], value[8];
+
+			snprintf(key, sizeof(key), "k%d", k);
+			snprintf(value, sizeof(value), "v%d", k);
+			tdb_put(&t, key, value);
+		}
+		tdb_close(&t);
+		log_begin(&first);
+		log_put(&first, 1, 0);
+		log_end(&first);
+		store(&t, LOG_1, &first.bytes);
+		log_begin(&second);
+		log_put(&second, cases[i].next, 0);
+		log_end(&second);
+		store(&t, LOG_2, &second.bytes);
+		/* A table of it would be beside the one that is there. */
+		tdb_set(&t, "read_only", "true");
+		if (cases[i].good) {
+			tdb_open(&t);
+			expect_first(&t, 4);
+			tdb_close(&t);
+		} else {
+			CK_CODE(cairn_open(TEST_DIR, t.opts, &t.db),
+				CAIRN_ECORRUPT);
+			t.db = NULL;
+			ck_assert_msg(strstr(cairn_errmsg(),
+					     "000102.log: begins with batch 5, "
+					     "and 000101.log ends before "
+					     "batch 2"),
+				      "%s", cairn_errmsg());
+		}
+		buf_fini(&first.bytes);
+		buf_fini(&second.bytes);
+		tdb_fini(&t);
+	}
+}
+END_TEST
+
+START_TEST(numbers_end_before_the_last_one)
+{
+	static const struct {
+		uint64_t seqno;
+		int want;
+	} cases[] = {
+		{ SEQNO_MAX - 1, CAIRN_OK },
+		{ SEQNO_MAX + 1, CAIRN_ECORRUPT },
+		{ UINT64_MAX, CAIRN_ECORRUPT },
+	};
+
+	for (size_t i = 0; i < N(cases); i++) {
+		struct test_db t;
+		struct log l;
+
+		begin(&t);
+		log_begin(&l);
+		log_put(&l, cases[i].seqno, 0);
+		log_end(&l);
+		store(&t, LOG_1, &l.bytes);
+		tdb_set(&t, "read_only", "true");
+		CK_CODE(cairn_open(TEST_DIR, t.opts, &t.db), cases[i].want);
+		if (cases[i].want) {
+			t.db = NULL;
+			ck_assert_msg(strstr(cairn_errmsg(),
+					     "000101.log: offset 0: "),
+				      "%s", cairn_errmsg());
+		}
+		buf_fini(&l.bytes);
+		tdb_fini(&t);
+	}
+}
+END_TEST
+
 START_TEST(logs_below_the_log_number_are_not_replayed)
 {
 	struct cairn_metrics m;
@@ -970,6 +1057,9 @@ int main(void)
 	tcase_add_test(tc,
 		       batches_that_cannot_be_honoured_are_refused_by_place);
 	tcase_add_test(tc, logs_below_the_log_number_are_not_replayed);
+	tcase_add_test(
+		tc, numbers_between_two_logs_are_lost_unless_tables_have_them);
+	tcase_add_test(tc, numbers_end_before_the_last_one);
 	tcase_add_test(tc, numbers_go_on_behind_what_was_replayed);
 	tcase_add_test(tc,
 		       more_than_fits_into_memory_is_written_out_on_the_way);

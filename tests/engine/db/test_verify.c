@@ -457,6 +457,92 @@ START_TEST(damage_in_an_open_database_is_found)
 }
 END_TEST
 
+static void manifest_path(struct test_db *t, char *path, size_t len)
+{
+	struct env_names names;
+
+	path[0] = '\0';
+	CK_OK(env_list(t->mem, TEST_DIR, &names));
+	for (size_t i = 0; i < names.n; i++)
+		if (!strncmp(names.names[i], "MANIFEST-", 9))
+			snprintf(path, len, TEST_DIR "/%s", names.names[i]);
+	env_names_free(&names);
+	ck_assert(path[0]);
+}
+
+START_TEST(a_manifest_that_is_bent_or_gone_under_an_open_database_is_found)
+{
+	struct found found = { 0 };
+	struct cairn_verify_options v = { .found = on_found, .ctx = &found };
+	struct cairn_verify_report r;
+	struct test_db t;
+	char path[256];
+
+	make(&t);
+	CK_OK(cairn_flush(t.db, true));
+	manifest_path(&t, path, sizeof(path));
+	CK_OK(env_mem_damage(t.mem, path, 20, 4));
+	CK_CODE(cairn_verify_open(t.db, &v, &r), CAIRN_ECORRUPT);
+	ck_assert_uint_eq(found.n, 1);
+	ck_assert_msg(!strncmp(found.first, path, strlen(path)), "%s",
+		      found.first);
+	ck_assert_uint_eq(r.damaged_tables, 0);
+	CK_OK(env_mem_damage(t.mem, path, 20, 4));
+	found = (struct found){ 0 };
+	CK_OK(cairn_verify_open(t.db, &v, &r));
+	ck_assert_uint_eq(found.n, 0);
+
+	/* By its own name it cannot be read, though the database has it open.
+	 */
+	tdb_fail(&t, ENV_FAULT_OPEN_READ, "MANIFEST", 1, true, CAIRN_EIO);
+	CK_CODE(cairn_verify_open(t.db, &v, &r), CAIRN_ECORRUPT);
+	ck_assert_uint_eq(found.n, 1);
+	ck_assert_msg(strstr(found.first, path), "%s", found.first);
+	env_fault_set(t.env, NULL);
+	CK_OK(env_unlink(t.mem, path));
+	found = (struct found){ 0 };
+	CK_CODE(cairn_verify_open(t.db, &v, &r), CAIRN_ECORRUPT);
+	ck_assert_uint_eq(found.n, 1);
+	ck_assert_msg(strstr(found.first, path) &&
+			      strstr(found.first, "is missing"),
+		      "%s", found.first);
+	tdb_fini(&t);
+}
+END_TEST
+
+/* It was cut where a record began that had given up a log. */
+START_TEST(a_manifest_without_the_log_it_needs_is_found)
+{
+	struct buf bytes = { 0 };
+	struct found found;
+	struct test_db t;
+	struct wfile *f;
+	char path[256];
+
+	make(&t);
+	CK_OK(cairn_flush(t.db, true));
+	tdb_close(&t);
+	manifest_path(&t, path, sizeof(path));
+	CK_OK(env_read_file(t.mem, path, 1 << 24, &bytes));
+	CK_OK(env_unlink(t.mem, path));
+	CK_OK(env_open_write(t.mem, path, &f));
+	CK_OK(wfile_append(f, bytes.data, bytes.len - 1));
+	CK_OK(wfile_close(f));
+	CK_CODE(verify(t.env, &found, NULL), CAIRN_ECORRUPT);
+	ck_assert_msg(strstr(found.first, path) &&
+			      strstr(found.first,
+				     "the last record is cut short, and ") &&
+			      strstr(found.first, ".log, which"),
+		      "%s", found.first);
+	/* Opening says the same. */
+	CK_CODE(cairn_open(TEST_DIR, t.opts, &t.db), CAIRN_ECORRUPT);
+	ck_assert_ptr_nonnull(strstr(cairn_errmsg(), "is missing"));
+	t.db = NULL;
+	buf_fini(&bytes);
+	tdb_fini(&t);
+}
+END_TEST
+
 START_TEST(nothing_is_changed_and_no_lock_is_taken)
 {
 	struct env_names before, after;
@@ -572,6 +658,10 @@ static Suite *suite(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, an_open_database_is_verified_while_it_is_written);
 	tcase_add_test(t, damage_in_an_open_database_is_found);
+	tcase_add_test(
+		t,
+		a_manifest_that_is_bent_or_gone_under_an_open_database_is_found);
+	tcase_add_test(t, a_manifest_without_the_log_it_needs_is_found);
 	tcase_add_test(t, nothing_is_changed_and_no_lock_is_taken);
 	tcase_add_test(t, the_caller_can_end_it);
 	suite_add_tcase(s, t);
