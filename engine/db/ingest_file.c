@@ -26,7 +26,7 @@ static int open_table(struct cairn_db *db, const struct ingest_file *f,
 		      const char *at, uint64_t *size, struct table **out)
 {
 	/* As stored, that is numbered 0, and without any cache. */
-	const struct table_read_options opts = { .seqno_known = true };
+	const struct table_read_options opts = { .external = true };
 	struct rfile *file;
 	int err = env_open_read(db->env, at, &file);
 

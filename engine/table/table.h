@@ -41,6 +41,9 @@ struct table_read_options {
 	 */
 	bool seqno_known;
 	uint64_t seqno;
+	/* Of no database: entries are as stored, whatever number the properties
+	 * say that the table was ingested at. */
+	bool external;
 };
 
 /*

@@ -497,6 +497,84 @@ START_TEST(a_table_that_follows_no_rules_is_refused)
 }
 END_TEST
 
+static int find_props(void *ctx, const struct cairn_sst_block *b)
+{
+	if (!strcmp(b->kind, "properties"))
+		*(struct cairn_sst_block *)ctx = *b;
+	return CAIRN_OK;
+}
+
+/* A table in whose properties from was replaced by to, with a checksum that is
+ * right. */
+static void make_claiming(struct test_db *t, const char *from, const char *to,
+			  size_t len)
+{
+	struct cairn_sst_block props = { 0 };
+	const struct cairn_sst_visitor v = { .ctx = &props,
+					     .block = find_props };
+	struct buf b = { 0 };
+	size_t block, size;
+	uint8_t *at;
+
+	make_table(t, EXT "/sound", "a=1 b=2");
+	CK_OK(cairn_sst_visit(EXT "/sound", t->opts, &v));
+	ck_assert_uint_gt(props.size, 0);
+	get_file(t->mem, EXT "/sound", &b);
+	block = (size_t)props.offset;
+	size = (size_t)props.size;
+	at = memmem(b.data + block, size, from, len);
+	ck_assert_ptr_nonnull(at);
+	memcpy(at, to, len);
+	block_trailer_encode(0, b.data + block, size, b.data + block + size);
+	put_file(t->mem, EXT "/claiming", b.data, b.len);
+	buf_fini(&b);
+}
+
+#define CLAIM(from, to) (from), (to), sizeof(from) - 1
+
+/* Names are cut at the front where they begin as those before them do. */
+static const struct {
+	const char *name;
+	const char *from, *to;
+	size_t len;
+	int code;
+	const char *message;
+} claims[] = {
+	{ "nothing", CLAIM("version\2\0", "version\2\0"), CAIRN_OK, "" },
+	{ "no place for a number", CLAIM("global_seqno", "global_seqnp"),
+	  CAIRN_ENOTSUP, "which has no place for a sequence number" },
+	{ "version 1, with a place", CLAIM("version\2\0", "version\1\0"),
+	  CAIRN_ECORRUPT, "but is not an external table" },
+	{ "version 3", CLAIM("version\2\0", "version\3\0"), CAIRN_ENOTSUP,
+	  "an external table of version 3" },
+	{ "a number", CLAIM("global_seqno\0", "global_seqno\7"), CAIRN_EINVAL,
+	  "has been ingested before, at sequence number 7" },
+	{ "no entries", CLAIM("entries\2", "entries\0"), CAIRN_EINVAL,
+	  "a table without entries" },
+};
+
+START_TEST(a_table_that_claims_what_cannot_be_is_refused)
+{
+	struct test_db t;
+	int err;
+
+	begin(&t);
+	make_claiming(&t, claims[_i].from, claims[_i].to, claims[_i].len);
+	err = ingest(&t, EXT "/claiming");
+	ck_assert_msg(err == claims[_i].code, "%s: %d: %s", claims[_i].name,
+		      err, cairn_errmsg());
+	if (err) {
+		expect_message(EXT "/claiming: ");
+		expect_message(claims[_i].message);
+		expect(&t, "");
+		ck_assert_uint_eq(tdb_count_files(&t, ".sst"), 0);
+	} else {
+		expect(&t, "a=1 b=2 ");
+	}
+	tdb_fini(&t);
+}
+END_TEST
+
 /* Neither the ends nor the index show it. */
 START_TEST(damage_in_the_middle_of_a_table_is_found)
 {
@@ -670,6 +748,8 @@ static Suite *suite(void)
 		sizeof(refusals) / sizeof(refusals[0]));
 	tcase_add_loop_test(tc, a_table_that_follows_no_rules_is_refused, 0,
 			    sizeof(forgeries) / sizeof(forgeries[0]));
+	tcase_add_loop_test(tc, a_table_that_claims_what_cannot_be_is_refused,
+			    0, sizeof(claims) / sizeof(claims[0]));
 	tcase_add_test(tc, damage_in_the_middle_of_a_table_is_found);
 	tcase_add_loop_test(tc, tables_of_one_call_must_not_overlap, 0,
 			    sizeof(pairs) / sizeof(pairs[0]));
