@@ -45,6 +45,7 @@ unit_tests = \
 	tests/engine/db/test_ingest \
 	tests/engine/db/test_ingest_faults \
 	tests/engine/db/test_ingest_threads \
+	tests/engine/db/test_inspect \
 	tests/engine/db/test_invariants \
 	tests/engine/db/test_iter \
 	tests/engine/db/test_iter_reuse \
@@ -200,6 +201,8 @@ tests_engine_db_test_ingest_faults_CFLAGS = $(unit_cflags)
 tests_engine_db_test_ingest_faults_LDADD = $(unit_ldadd)
 tests_engine_db_test_ingest_threads_CFLAGS = $(unit_cflags)
 tests_engine_db_test_ingest_threads_LDADD = $(unit_ldadd)
+tests_engine_db_test_inspect_CFLAGS = $(unit_cflags)
+tests_engine_db_test_inspect_LDADD = $(unit_ldadd)
 tests_engine_db_test_invariants_CFLAGS = $(unit_cflags)
 tests_engine_db_test_invariants_LDADD = $(unit_ldadd)
 tests_engine_db_test_iter_CFLAGS = $(unit_cflags)

@@ -585,14 +585,18 @@ int cairn_manifest_visit(const char *path, const struct cairn_options *o,
 	char *followed = NULL;
 	int err = env_stat(env, path, &st);
 
+	/* Of CURRENT following it says so. */
 	if (!err && st.is_dir)
 		err = follow_current(env, path, &followed);
+	else if (err == CAIRN_NOT_FOUND)
+		err = error_set(err, "%s: no such file", path);
 	if (followed)
 		m.path = followed;
-	if (!err)
+	if (!err) {
 		err = manifest_facts_read(env, m.path, &visitor, &facts);
-	if (err == CAIRN_NOT_FOUND)
-		err = error_set(err, "%s: no such file", m.path);
+		if (err == CAIRN_NOT_FOUND)
+			err = error_set(err, "%s: no such file", m.path);
+	}
 	if (!err && facts.torn)
 		err = finder_remark(&m.finder, m.path,
 				    "the last record is cut short");
