@@ -479,6 +479,88 @@ START_TEST(everything_but_tables_and_logs_can_be_lost)
 }
 END_TEST
 
+/* The name of a file of that kind. */
+static void name_of(struct cairn_env *env, enum file_kind kind, char name[64])
+{
+	struct env_names names;
+	uint64_t number;
+
+	*name = '\0';
+	CK_OK(env_list(env, TEST_DIR, &names));
+	for (size_t i = 0; i < names.n; i++)
+		if (filename_parse(names.names[i], &number) == kind)
+			snprintf(name, 64, "%s", names.names[i]);
+	env_names_free(&names);
+	ck_assert(*name);
+}
+
+START_TEST(options_that_cannot_be_read_are_told_and_made_again)
+{
+	static const char bent[] = "[DBOptions]\n"
+				   "[CFOptions \"default\"]\n"
+				   "  neither this nor that\n";
+	struct model m = { { 0 } };
+	struct cairn_env *env = make(&m);
+	struct cairn_repair_report report;
+	struct env_stat st;
+	struct told told;
+	struct test_db t;
+	char name[64], path[128];
+
+	name_of(env, FILE_OPTIONS, name);
+	snprintf(path, sizeof(path), TEST_DIR "/%s", name);
+	replace_file(env, name, (const uint8_t *)bent, sizeof(bent) - 1);
+	tdb_init(&t, env);
+	set_small(&t);
+	CK_CODE(cairn_open(TEST_DIR, t.opts, &t.db), CAIRN_ECORRUPT);
+	ck_assert_msg(strstr(cairn_errmsg(), name) &&
+			      strstr(cairn_errmsg(), "line 3: neither a "),
+		      "%s", cairn_errmsg());
+	cairn_options_free(t.opts);
+	env_fault_free(t.env);
+	CK_OK(repair(env, true, &told, &report));
+	ck_assert(report.damaged);
+	CK_OK(env_stat(env, path, &st));
+	ck_assert_uint_eq(st.size, sizeof(bent) - 1);
+	CK_OK(repair(env, false, &told, &report));
+	ck_assert(report.repaired);
+	ck_assert_uint_ge(told.findings, 1);
+	ck_assert_int_eq(env_stat(env, path, &st), CAIRN_NOT_FOUND);
+	ck_assert_uint_eq(check(env, &m, &told, "bent OPTIONS"), 0);
+	check_usable(env, "bent OPTIONS");
+	env_mem_free(env);
+}
+END_TEST
+
+/* Without CURRENT the newest MANIFEST that can be trusted counts: not one of
+ * which the end is missing. */
+START_TEST(a_newer_manifest_that_is_torn_does_not_count)
+{
+	struct model m = { { 0 } };
+	struct cairn_env *env = make(&m);
+	struct cairn_repair_report report;
+	struct buf b = { 0 };
+	struct told told;
+	struct wfile *w;
+	char name[64];
+
+	name_of(env, FILE_MANIFEST, name);
+	read_file(env, name, &b);
+	CK_OK(env_open_write(env, TEST_DIR "/MANIFEST-009999", &w));
+	CK_OK(wfile_append(w, b.data, b.len - 1));
+	CK_OK(wfile_close(w));
+	spoil(env, "CURRENT", REMOVE, 1);
+	CK_OK(repair(env, false, &told, &report));
+	ck_assert(report.repaired);
+	ck_assert(!report.manifest_rebuilt);
+	ck_assert_uint_eq(report.tables_lost + report.tables_rewritten, 0);
+	ck_assert_uint_eq(check(env, &m, &told, "two MANIFESTs"), 0);
+	check_usable(env, "two MANIFESTs");
+	buf_fini(&b);
+	env_mem_free(env);
+}
+END_TEST
+
 static int on_block(void *ctx, const struct cairn_sst_block *b)
 {
 	uint64_t *end = ctx;
@@ -867,6 +949,8 @@ static Suite *suite(void)
 	tcase_add_loop_test(t, each_file_spoiled_in_each_way_is_repaired, 0,
 			    N_WAYS);
 	tcase_add_test(t, everything_but_tables_and_logs_can_be_lost);
+	tcase_add_test(t, options_that_cannot_be_read_are_told_and_made_again);
+	tcase_add_test(t, a_newer_manifest_that_is_torn_does_not_count);
 	tcase_add_loop_test(t, no_key_is_lost_with_the_end_of_a_table, 0, 5);
 	suite_add_tcase(s, t);
 	t = tcase_create("goldens");
