@@ -233,6 +233,34 @@ static int read_table(const char *dir, const char *path, uint64_t number,
 	return err;
 }
 
+/* Offsets go up with the keys, from 0 to where the data ends. */
+static void check_offsets(struct table *t, const struct vector *v)
+{
+	uint64_t before = 0, end, at;
+	uint8_t above[300];
+
+	if (!v->n)
+		return;
+	ck_assert_int_eq(table_offset_of(t, slice_of("", 0), &at), CAIRN_OK);
+	ck_assert_uint_eq(at, 0);
+	/* Above all keys that there are. */
+	memset(above, 0xff, sizeof(above));
+	ck_assert_int_eq(
+		table_offset_of(t, slice_of(above, sizeof(above)), &end),
+		CAIRN_OK);
+	if (t->props.data_bytes)
+		ck_assert_uint_eq(end, t->props.data_bytes);
+	ck_assert_uint_le(end, t->source.file_len);
+	for (size_t i = 0; i < v->n; i++) {
+		ck_assert_int_eq(
+			table_offset_of(t, v->entries[i].key.user_key, &at),
+			CAIRN_OK);
+		ck_assert_uint_ge(at, before);
+		ck_assert_uint_lt(at, end);
+		before = at;
+	}
+}
+
 static void check_ways(struct table *t, const struct vector *v,
 		       const struct table_read_options *opts)
 {
@@ -257,6 +285,7 @@ static void check_ways(struct table *t, const struct vector *v,
 		seek_all(t, scans[i], v);
 	}
 	get_all(t, v);
+	check_offsets(t, v);
 	seek_prefixes(t, v, opts->prefix);
 }
 
