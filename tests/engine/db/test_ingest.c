@@ -620,6 +620,10 @@ START_TEST(no_tables_and_a_database_opened_for_reading_are_refused)
 	tdb_set(&t, "create_if_missing", "false");
 	tdb_open(&t);
 	CK_CODE(cairn_ingest(t.db, &path, 1, NULL), CAIRN_EROFS);
+	expect_message(TEST_DIR ": opened read-only");
+	/* There is no space to be checked, nor anything to be resumed. */
+	CK_CODE(cairn_check_space(t.db), CAIRN_EROFS);
+	CK_CODE(cairn_resume(t.db), CAIRN_EROFS);
 	tdb_fini(&t);
 }
 END_TEST

@@ -95,10 +95,24 @@ START_TEST(an_entry_out_of_order_is_as_if_it_had_not_been_tried)
 	CK_CODE(cairn_sst_writer_put(w, slice_of(long_key, CAIRN_KEY_MAX + 1),
 				     slice_str("3")),
 		CAIRN_EINVAL);
+	CK_CODE(cairn_sst_writer_delete_range(
+			w, slice_str("d"),
+			slice_of(long_key, CAIRN_KEY_MAX + 1)),
+		CAIRN_EINVAL);
+	expect_message(EXT "/a.sst: a range from a key of 1 to one of ");
+	CK_CODE(cairn_sst_writer_delete_range(
+			w, slice_of(long_key, CAIRN_KEY_MAX + 1),
+			slice_str("y")),
+		CAIRN_EINVAL);
+	CK_CODE(cairn_sst_writer_delete_range(w, slice_str("e"),
+					      slice_str("d")),
+		CAIRN_EINVAL);
+	expect_message(EXT "/a.sst: a range that ends before it begins");
 	CK_OK(cairn_sst_writer_put(w, slice_str("c"), slice_str("4")));
 	CK_OK(cairn_sst_writer_finish(w, NULL));
 	CK_CODE(cairn_sst_writer_put(w, slice_str("d"), slice_str("5")),
 		CAIRN_EINVAL);
+	expect_message(EXT "/a.sst: finished, or failed earlier");
 	CK_CODE(cairn_sst_writer_finish(w, NULL), CAIRN_EINVAL);
 	cairn_sst_writer_free(w);
 	CK_OK(ingest(&t, EXT "/a.sst"));
