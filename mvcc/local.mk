@@ -27,6 +27,7 @@ libmvcc_la_SOURCES = \
 	mvcc/lease_expire.c \
 	mvcc/lease_impl.h \
 	mvcc/list.c \
+	mvcc/lookup.c \
 	mvcc/mend.c \
 	mvcc/mvcc.h \
 	mvcc/object.c \

@@ -12,6 +12,7 @@ struct row_cache_entry {
 	uint64_t hash;
 	int64_t main;
 	int32_t sub;
+	int64_t none_below;
 	size_t full_len;
 	size_t key_len;
 	size_t value_len;
@@ -121,6 +122,7 @@ static struct row_cache_entry *entry_new(uint64_t hash, struct cairn_slice key,
 	e->hash = hash;
 	e->main = row->main;
 	e->sub = row->sub;
+	e->none_below = 0;
 	e->full_len = row->full_len;
 	e->key_len = key.len;
 	e->value_len = row->value.len;
@@ -147,6 +149,9 @@ static void replace(struct row_cache *c, struct row_cache_part *p,
 		return;
 	}
 	at = find(p, hash, key);
+	/* The row of a key says nothing about the keys below it. */
+	if (*at && e)
+		e->none_below = (*at)->none_below;
 	if (*at)
 		drop(p, at, *at);
 	if (!e)
@@ -182,6 +187,7 @@ int row_cache_get(struct row_cache *c, struct cairn_slice key,
 	memcpy(copy, e->bytes, e->key_len + e->value_len);
 	out->main = e->main;
 	out->sub = e->sub;
+	out->none_below = e->none_below;
 	out->full_len = e->full_len;
 	out->value = slice_of(copy + e->key_len, e->value_len);
 	*own = copy;
@@ -232,6 +238,41 @@ void row_cache_fill(struct row_cache *c, struct cairn_slice key,
 	if (atomic_load(begun) == rev)
 		replace(c, p, hash, key, row);
 	mutex_unlock(&p->mu);
+}
+
+void row_cache_none_below(struct row_cache *c, struct cairn_slice key,
+			  const _Atomic int64_t *begun, int64_t rev)
+{
+	uint64_t hash = hash64(key.data, key.len);
+	struct row_cache_part *p = part_of(c, hash);
+	struct row_cache_entry *e;
+
+	mutex_lock(&p->mu);
+	e = p->n_buckets ? *find(p, hash, key) : NULL;
+	/* As in row_cache_fill(). */
+	if (e && !e->none_below && atomic_load(begun) == rev)
+		e->none_below = rev;
+	mutex_unlock(&p->mu);
+}
+
+static void clear_below(struct row_cache *c, struct cairn_slice key)
+{
+	uint64_t hash = hash64(key.data, key.len);
+	struct row_cache_part *p = part_of(c, hash);
+	struct row_cache_entry *e;
+
+	mutex_lock(&p->mu);
+	e = p->n_buckets ? *find(p, hash, key) : NULL;
+	if (e)
+		e->none_below = 0;
+	mutex_unlock(&p->mu);
+}
+
+void row_cache_made(struct row_cache *c, struct cairn_slice key)
+{
+	for (size_t i = 0; i < key.len; i++)
+		if (key.data[i] == '/')
+			clear_below(c, slice_of(key.data, i));
 }
 
 void row_cache_stats(struct row_cache *c, struct row_cache_stats *out)

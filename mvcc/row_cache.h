@@ -10,6 +10,10 @@
  * at revision rev only while no commit above rev has begun: the number of the
  * last revision begun is compared under the lock that guards the entry.
  *
+ * Beside a row may stand that nothing is below its key: since a certain
+ * revision no key that begins with it and '/' is live. The same rules hold:
+ * readers add it, and a writer that makes such a key takes it away.
+ *
  * Safe for any number of threads: 16 parts, each with a lock, a hash table and
  * a list in order of use.
  */
@@ -50,6 +54,9 @@ struct cached_row {
 	int32_t sub;
 	size_t full_len;          /* of the encoded value */
 	struct cairn_slice value; /* its first bytes; all when as long */
+	/* Only in answers: nothing is below the key at this revision and later
+	 * ones; 0: that is not known. */
+	int64_t none_below;
 };
 
 void row_cache_init(struct row_cache *c, size_t bytes);
@@ -73,6 +80,13 @@ void row_cache_put(struct row_cache *c, struct cairn_slice key,
 void row_cache_fill(struct row_cache *c, struct cairn_slice key,
 		    const struct cached_row *row, const _Atomic int64_t *begun,
 		    int64_t rev);
+
+/* For readers: nothing is below key at rev, unless *begun is not rev. Kept only
+ * beside a row. */
+void row_cache_none_below(struct row_cache *c, struct cairn_slice key,
+			  const _Atomic int64_t *begun, int64_t rev);
+/* For writers: key is live now, so those that it is below have something. */
+void row_cache_made(struct row_cache *c, struct cairn_slice key);
 
 struct row_cache_stats {
 	uint64_t hits;

@@ -120,10 +120,9 @@ static void remember(struct mvcc *m, struct cairn_slice key, int64_t rev,
 	row_cache_fill(&m->rows, key, &row, &m->begun, rev);
 }
 
-/* it stands on the newest row of key at rev, or on nothing of key. */
-static int take_row(struct mvcc *m, struct cairn_iter *it,
-		    struct cairn_slice key, struct cairn_slice prefix,
-		    int64_t rev, bool newest, struct found *out)
+int store_take_row(struct mvcc *m, struct cairn_iter *it,
+		   struct cairn_slice key, struct cairn_slice prefix,
+		   int64_t rev, bool newest, struct found *out)
 {
 	struct enc_row rk;
 	int err;
@@ -165,8 +164,8 @@ static int search(struct mvcc *m, struct cairn_slice key, int64_t rev,
 		err = store_check_rev(m, rev);
 	if (!err) {
 		cairn_iter_seek_prefix_ge(it, buf_slice(&seek));
-		err = take_row(m, it, key, buf_slice(&prefix), rev, newest,
-			       out);
+		err = store_take_row(m, it, key, buf_slice(&prefix), rev,
+				     newest, out);
 	}
 	cairn_iter_free(it);
 	buf_fini(&seek);
@@ -174,34 +173,49 @@ static int search(struct mvcc *m, struct cairn_slice key, int64_t rev,
 	return err;
 }
 
-static int find_at(struct mvcc *m, struct cairn_slice key, int64_t rev,
-		   bool newest, bool want_value, struct found *out)
+/* What the cache says of key at rev; CAIRN_NOT_FOUND: nothing. */
+static int find_cached(struct mvcc *m, struct cairn_slice key, int64_t rev,
+		       bool want_value, struct found *out)
 {
 	struct cached_row row;
 	uint8_t *own;
-	int err = store_check_rev(m, rev);
+	int err = row_cache_get(&m->rows, key, &row, &own);
 
-	if (err)
-		return err;
-	err = row_cache_get(&m->rows, key, &row, &own);
-	if (err == CAIRN_NOT_FOUND)
-		return search(m, key, rev, newest, out);
 	if (err)
 		return err;
 	if (row.main > rev) {
 		free(own);
-		return search(m, key, rev, newest, out);
+		return CAIRN_NOT_FOUND;
 	}
 	if (!row.main) {
 		free(own);
 		out->none = true;
-		return CAIRN_OK;
-	}
-	if (want_value && row.value.len < row.full_len) {
+	} else if (want_value && row.value.len < row.full_len) {
 		free(own);
-		return store_find_exact(m, key, row.main, row.sub, out);
+		err = store_find_exact(m, key, row.main, row.sub, out);
+	} else {
+		err = found_decode(out, own, key.len, &row);
 	}
-	return found_decode(out, own, key.len, &row);
+	out->none_below = !err && row.none_below && row.none_below <= rev;
+	return err;
+}
+
+static int find_at(struct mvcc *m, struct cairn_slice key, int64_t rev,
+		   bool newest, bool want_value, struct found *out)
+{
+	int err = store_check_rev(m, rev);
+
+	if (err)
+		return err;
+	err = find_cached(m, key, rev, want_value, out);
+	return err == CAIRN_NOT_FOUND ? search(m, key, rev, newest, out) : err;
+}
+
+int store_find_cached(struct mvcc *m, struct cairn_slice key, int64_t rev,
+		      struct found *out)
+{
+	memset(out, 0, sizeof(*out));
+	return find_cached(m, key, rev, false, out);
 }
 
 int store_find(struct mvcc *m, struct cairn_slice key, int64_t rev,

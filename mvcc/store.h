@@ -157,6 +157,7 @@ struct found {
 	struct mvcc_row row;
 	struct cairn_slice attrs; /* undecoded */
 	bool none;                /* the key has no row, not even a tombstone */
+	bool none_below;          /* surely no live key starts with it and '/' */
 	uint8_t *own;
 };
 
@@ -195,6 +196,21 @@ MUST_CHECK int store_find(struct mvcc *m, struct cairn_slice key, int64_t rev,
  */
 MUST_CHECK int store_latest(struct mvcc *m, struct cairn_slice key,
 			    bool want_value, struct found *out);
+
+/*
+ * The same from memory alone, without the value and without a look at whether
+ * rev is there: CAIRN_NOT_FOUND when nothing is known of the key.
+ */
+MUST_CHECK int store_find_cached(struct mvcc *m, struct cairn_slice key,
+				 int64_t rev, struct found *out);
+
+/*
+ * The row of key at rev, on which it stands if there is one; prefix is the
+ * encoded key. newest: rev is the published revision.
+ */
+MUST_CHECK int store_take_row(struct mvcc *m, struct cairn_iter *it,
+			      struct cairn_slice key, struct cairn_slice prefix,
+			      int64_t rev, bool newest, struct found *out);
 
 /* The row (main, sub) of key, which is known to exist and is pinned. */
 MUST_CHECK int store_find_exact(struct mvcc *m, struct cairn_slice key,

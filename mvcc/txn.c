@@ -757,6 +757,8 @@ static void cache_rows(struct commit *c)
 		};
 
 		row_cache_put(&c->m->rows, ch->key, &row);
+		if (!ch->deleted)
+			row_cache_made(&c->m->rows, ch->key);
 	}
 }
 

@@ -229,6 +229,81 @@ START_TEST(a_lookup_says_what_a_name_is)
 }
 END_TEST
 
+/* ------------------------------------------------------ against a set of keys
+ */
+
+#define N_SHORT   120 /* strings of up to four bytes of these */
+#define N_CHANGES 2000
+
+static void short_key(int n, char out[8])
+{
+	size_t len = 0;
+
+	for (n++; n; n = (n - 1) / 3)
+		out[len++] = "a/!"[(n - 1) % 3];
+	out[len] = '\0';
+}
+
+/* What a lookup of name in dir must say of the live keys. */
+static void expect_lookup(const bool *live, const char *dir, const char *name,
+			  char *out, size_t size)
+{
+	bool is_file = false, is_dir = false;
+	char whole[16], key[8];
+
+	snprintf(whole, sizeof(whole), "%s%s", dir, name);
+	for (int i = 0; i < N_SHORT; i++) {
+		size_t len = strlen(whole);
+
+		short_key(i, key);
+		if (!live[i] || strncmp(key, whole, len) != 0)
+			continue;
+		is_file |= key[len] == '\0';
+		is_dir |= key[len] == '/';
+	}
+	out[0] = '\0';
+	if (is_file || is_dir)
+		snprintf(out, size, "[%s]%s%s", name, is_file ? "f" : "",
+			 is_dir ? "d" : "");
+}
+
+START_TEST(a_lookup_is_right_while_keys_come_and_go)
+{
+	static const char *const dirs[] = { "", "a/", "!/", "/", "a/a/" };
+	static const char *const names[] = { "a", "!", "aa", "a!", "!!", "" };
+	static bool live[N_CHANGES + 2][N_SHORT];
+	struct rng r;
+	int64_t now = 1;
+
+	rng_init(&r, 7);
+	for (int n = 0; n < N_CHANGES; n++) {
+		int k = (int)rng_below(&r, N_SHORT);
+		char key[8], want[32];
+
+		short_key(k, key);
+		if (live[now][k] || rng_one_in(&r, 3)) {
+			memcpy(live[now + 1], live[now], sizeof(live[0]));
+			now++;
+			live[now][k] = !live[now][k];
+			if (live[now][k])
+				put(f.m, key, key);
+			else
+				ck_ok(mvcc_delete(f.m, S(key), NULL));
+		}
+		for (int i = 0; i < 8; i++) {
+			const char *dir = dirs[rng_below(&r, 5)];
+			const char *name = names[rng_below(&r, 6)];
+			int64_t back = (int64_t)rng_below(&r, 4);
+			int64_t rev = back < now ? now - back : now;
+
+			expect_lookup(live[rev], dir, name, want, sizeof(want));
+			ck_assert_str_eq(lookup(back ? rev : 0, dir, name),
+					 want);
+		}
+	}
+}
+END_TEST
+
 /* ------------------------------------------------------- against plain sorting
  */
 
@@ -343,6 +418,7 @@ int main(void)
 	tcase_add_test(tc, a_listing_can_start_anywhere);
 	tcase_add_test(tc, only_directories_can_be_listed);
 	tcase_add_test(tc, a_lookup_says_what_a_name_is);
+	tcase_add_test(tc, a_lookup_is_right_while_keys_come_and_go);
 	tcase_add_loop_test(tc, random_trees_are_listed_like_sorted_keys, 0,
 			    100);
 	suite_add_tcase(s, tc);

@@ -123,6 +123,53 @@ START_TEST(readers_add_nothing_once_a_commit_has_begun)
 }
 END_TEST
 
+/* Since which revision it is known that nothing is below the key; 0: not. */
+static int64_t none_below(struct row_cache *c, const char *key)
+{
+	struct cached_row row;
+	uint8_t *own = NULL;
+
+	ck_assert_int_eq(row_cache_get(c, slice_str(key), &row, &own),
+			 CAIRN_OK);
+	free(own);
+	return row.none_below;
+}
+
+START_TEST(that_nothing_is_below_a_key_is_known_until_something_is)
+{
+	const struct cached_row row = { .main = 3, .sub = 1 };
+	_Atomic int64_t begun = 5;
+	struct row_cache c;
+
+	row_cache_init(&c, 64 << 10);
+	row_cache_none_below(&c, slice_str("a/b"), &begun, 5);
+	ck_assert(!row_cache_has(&c, slice_str("a/b")));
+	row_cache_put(&c, slice_str("a/b"), &row);
+	ck_assert_int_eq(none_below(&c, "a/b"), 0);
+	row_cache_none_below(&c, slice_str("a/b"), &begun, 4);
+	ck_assert_int_eq(none_below(&c, "a/b"), 0);
+	row_cache_none_below(&c, slice_str("a/b"), &begun, 5);
+	ck_assert_int_eq(none_below(&c, "a/b"), 5);
+	atomic_store(&begun, 6);
+	row_cache_none_below(&c, slice_str("a/b"), &begun, 6);
+	ck_assert_int_eq(none_below(&c, "a/b"), 5);
+
+	/* These are not below it. */
+	row_cache_put(&c, slice_str("a/b"), &row);
+	row_cache_made(&c, slice_str("a/b"));
+	row_cache_made(&c, slice_str("a/bc/d"));
+	row_cache_made(&c, slice_str("a/b!/d"));
+	row_cache_made(&c, slice_str("a/"));
+	ck_assert_int_eq(none_below(&c, "a/b"), 5);
+	row_cache_made(&c, slice_str("a/b/c/d"));
+	ck_assert_int_eq(none_below(&c, "a/b"), 0);
+	row_cache_none_below(&c, slice_str("a/b"), &begun, 6);
+	row_cache_made(&c, slice_str("a/b/"));
+	ck_assert_int_eq(none_below(&c, "a/b"), 0);
+	row_cache_fini(&c);
+}
+END_TEST
+
 struct race {
 	struct row_cache c;
 	_Atomic int64_t begun;
@@ -187,6 +234,8 @@ int main(void)
 	tcase_add_test(
 		tc, a_row_too_large_for_a_part_replaces_the_old_one_by_nothing);
 	tcase_add_test(tc, readers_add_nothing_once_a_commit_has_begun);
+	tcase_add_test(tc,
+		       that_nothing_is_below_a_key_is_known_until_something_is);
 	tcase_add_test(tc, a_slow_reader_never_brings_an_old_row_back);
 	suite_add_tcase(s, tc);
 	return run_suite(s);
