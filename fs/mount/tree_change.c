@@ -66,8 +66,16 @@ static int any_left(struct tree *t, struct cairn_slice dir,
 		    struct cairn_slice key, struct cairn_slice except)
 {
 	struct cairn_slice end = { 0 }, past = { 0 };
-	int err;
+	struct mvcc_pinned_row record = { 0 };
+	int err = CAIRN_NOT_FOUND;
 
+	/* Mostly its record, which is in memory: to look for others is to pass
+	 * by all that were removed before. */
+	if (!mvcc_is_plain(t->m))
+		err = mvcc_get(t->m, dir, 0, &record);
+	mvcc_row_release(&record);
+	if (err != CAIRN_NOT_FOUND)
+		return err;
 	if (!except.data)
 		return mvcc_any(t->m, 0, dir, key);
 	err = any_between(t, dir, except, key);
