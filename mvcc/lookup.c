@@ -11,10 +11,10 @@
 
 struct lookup {
 	struct mvcc *m;
-	int64_t rev;     /* pinned */
-	struct buf key;  /* plain: dir + name, and then '/' */
-	struct cursor c; /* made at the first need */
-	struct buf start, below;
+	int64_t rev;      /* pinned */
+	struct buf key;   /* plain: dir + name, and then '/' */
+	struct cursor c;  /* made at the first need */
+	struct buf below; /* encoded: what all in the directory start with */
 	struct mvcc_entry e;
 	struct mvcc_pinned_row file, dir_row;
 };
@@ -112,35 +112,33 @@ static int look_plain(struct lookup *l)
 /* Over the rows of the key and of all that start with it and up to '/'. */
 static int open_cursor(struct lookup *l)
 {
-	struct buf upper = { 0 };
-	int err = enc_start(&l->start, file_key(l));
+	struct buf *end = &l->below;
+	int err = enc_start(end, file_key(l));
 
-	if (!err)
-		err = enc_start(&l->below, buf_slice(&l->key));
-	if (!err)
-		err = buf_set(&upper, buf_slice(&l->start));
 	/* '0' follows '/'. */
 	if (!err)
-		err = buf_append(&upper, "0", 1);
+		err = buf_append(end, "0", 1);
 	if (!err)
-		err = cursor_init(&l->c, l->m, l->rev, buf_slice(&l->start),
-				  buf_slice(&upper));
-	buf_fini(&upper);
+		err = cursor_init(&l->c, l->m, l->rev,
+				  slice_of(end->data, end->len - 1),
+				  buf_slice(end));
+	if (!err)
+		end->data[end->len - 1] = '/';
 	return err;
 }
 
-/* The row of the key; the cursor then stands on it or behind. */
+/* The row of the key, if there is one; the cursor then stands on it or behind.
+ */
 static int seek_row(struct lookup *l, struct found *out)
 {
-	struct mvcc *m = l->m;
-	bool newest = l->rev == atomic_load(&m->current);
+	bool newest = l->rev == atomic_load(&l->m->current);
 	struct cairn_slice raw;
 	struct buf prefix = { 0 }, seek = { 0 };
 	struct enc_row row;
 	int err = enc_prefix(&prefix, file_key(l));
 
 	if (!err)
-		err = cursor_seek(&l->c, buf_slice(&l->start));
+		err = cursor_seek(&l->c, buf_slice(&l->c.lower));
 	if (!err)
 		err = cursor_raw(&l->c, &raw);
 	if (!err && slice_starts_with(raw, buf_slice(&prefix))) {
@@ -154,7 +152,7 @@ static int seek_row(struct lookup *l, struct found *out)
 	if (err == CAIRN_NOT_FOUND)
 		err = CAIRN_OK;
 	if (!err)
-		err = store_take_row(m, l->c.it, file_key(l),
+		err = store_take_row(l->m, l->c.it, file_key(l),
 				     buf_slice(&prefix), l->rev, newest, out);
 	buf_fini(&seek);
 	buf_fini(&prefix);
@@ -267,7 +265,6 @@ int mvcc_lookup(struct mvcc *m, int64_t rev, struct cairn_slice dir,
 		mvcc_row_release(&l.dir_row);
 	}
 	buf_fini(&l.below);
-	buf_fini(&l.start);
 	buf_fini(&l.key);
 	return err;
 }

@@ -635,6 +635,7 @@ static void store_free(struct mvcc *m)
 	forget_fini(m);
 	lease_fini(m);
 	row_cache_fini(&m->rows);
+	txn_spare_fini(&m->spare);
 	cond_fini(&m->leftover_done);
 	mutex_fini(&m->objects_mu);
 	mutex_fini(&m->pins_mu);

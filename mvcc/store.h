@@ -94,6 +94,14 @@ struct worker {
 	int64_t count;
 };
 
+/* Memory of a commit that has ended; see struct commit. */
+struct txn_spare {
+	struct cairn_batch *batch; /* empty; NULL: nothing is here */
+	struct change *changes;
+	size_t cap;
+	struct buf rows, key, value, log;
+};
+
 struct mvcc {
 	const struct store_kind *kind;
 	struct cairn_db *db;
@@ -108,7 +116,8 @@ struct mvcc {
 	struct mvcc_listener listener;
 
 	struct mutex write_mu;
-	int64_t last_time_ns; /* guarded by write_mu */
+	int64_t last_time_ns;   /* guarded by write_mu, as the next */
+	struct txn_spare spare; /* what the next commit may use */
 
 	/*
 	 * The last revision that readers may see. Stored with release after
@@ -157,7 +166,7 @@ struct found {
 	struct mvcc_row row;
 	struct cairn_slice attrs; /* undecoded */
 	bool none;                /* the key has no row, not even a tombstone */
-	bool none_below;          /* surely no live key starts with it and '/' */
+	bool none_below; /* surely no live key starts with it and '/' */
 	uint8_t *own;
 };
 

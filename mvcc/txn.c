@@ -16,6 +16,9 @@
 #include "mvcc/object.h"
 #include "mvcc/txn_impl.h"
 
+/* How much memory a commit may leave to the next one. */
+#define SPARE_MAX (64u << 10)
+
 /* ---------------------------------------------------------------- building */
 
 int mvcc_txn_new(struct mvcc *m, struct mvcc_txn **out)
@@ -297,7 +300,8 @@ static int check_distinct(const struct mvcc_txn *t)
 	size_t n = 0, n_objects = 0;
 	int err = CAIRN_OK;
 
-	if (t->n_ops == 1 && !has_two_keys(&t->ops[0]))
+	if (t->n_ops == 1 && (!has_two_keys(&t->ops[0]) ||
+			      !slice_eq(t->ops[0].key, t->ops[0].to)))
 		return CAIRN_OK;
 	keys = calloc(2 * t->n_ops + 1, sizeof(*keys));
 	objects = calloc(t->n_ops + 1, sizeof(struct mvcc_object *));
@@ -807,6 +811,45 @@ int txn_commit_revision(struct commit *c, const struct mvcc_txn *t)
 	return err ? err : txn_finish(c, t);
 }
 
+/* Take the memory of a commit before. */
+static void take_spare(struct commit *c)
+{
+	struct txn_spare *s = &c->m->spare;
+
+	c->batch = s->batch;
+	c->changes = s->changes;
+	c->cap = s->cap;
+	c->rows = s->rows;
+	c->key = s->key;
+	c->value = s->value;
+	c->log = s->log;
+	*s = (struct txn_spare){ 0 };
+}
+
+/* Leave the memory to the next commit, unless it is much. */
+static void leave_spare(struct commit *c)
+{
+	struct mvcc *m = c->m;
+
+	assert_held(&m->write_mu);
+	if (!c->batch || m->spare.batch ||
+	    cairn_batch_bytes(c->batch) > SPARE_MAX ||
+	    c->cap * sizeof(*c->changes) + c->rows.cap + c->key.cap +
+			    c->value.cap + c->log.cap >
+		    SPARE_MAX)
+		return;
+	cairn_batch_clear(c->batch);
+	m->spare = (struct txn_spare){ .batch = c->batch,
+				       .changes = c->changes,
+				       .cap = c->cap,
+				       .rows = c->rows,
+				       .key = c->key,
+				       .value = c->value,
+				       .log = c->log };
+	buf_clear(&m->spare.rows);
+	*c = (struct commit){ .m = m, .retry = c->retry };
+}
+
 int txn_begin(struct commit *c)
 {
 	struct mvcc *m = c->m;
@@ -815,7 +858,9 @@ int txn_begin(struct commit *c)
 	assert_held(&m->write_mu);
 	c->main = atomic_load(&m->current) + 1;
 	c->time_ns = now > m->last_time_ns ? now : m->last_time_ns;
-	c->batch = cairn_batch_new();
+	take_spare(c);
+	if (!c->batch)
+		c->batch = cairn_batch_new();
 	return c->batch ? CAIRN_OK : error_nomem();
 }
 
@@ -827,6 +872,18 @@ void txn_end(struct commit *c)
 	buf_fini(&c->key);
 	buf_fini(&c->value);
 	buf_fini(&c->log);
+}
+
+void txn_spare_fini(struct txn_spare *s)
+{
+	struct commit c = { .batch = s->batch,
+			    .changes = s->changes,
+			    .rows = s->rows,
+			    .key = s->key,
+			    .value = s->value,
+			    .log = s->log };
+
+	txn_end(&c);
 }
 
 /*
@@ -845,6 +902,7 @@ static int try_commit(const struct mvcc_txn *t, int64_t *rev, bool *retry)
 	if (!err)
 		err = t->m->kind->commit(&c, t);
 	*rev = atomic_load(&t->m->current);
+	leave_spare(&c);
 	mutex_unlock(&t->m->write_mu);
 	*retry = c.retry;
 	txn_end(&c);

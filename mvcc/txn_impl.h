@@ -93,6 +93,8 @@ void txn_publish(struct commit *c, const struct mvcc_txn *t,
 MUST_CHECK int txn_begin(struct commit *c);
 MUST_CHECK int txn_finish(struct commit *c, const struct mvcc_txn *t);
 void txn_end(struct commit *c);
+/* Free what is kept for the next commit. */
+void txn_spare_fini(struct txn_spare *s);
 /* Bring the row of key into the cache; without any lock. */
 MUST_CHECK int txn_warm(struct mvcc *m, struct cairn_slice key);
 /*
