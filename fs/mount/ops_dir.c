@@ -144,7 +144,7 @@ static int entry_inode(const struct reply *r, const struct dir *d,
 {
 	struct fs *fs = r->op->fs;
 	struct inode *dir = r->dir;
-	unsigned renames = tree_renames(&fs->tree);
+	struct tree_renames renames = tree_renames(&fs->tree, e->id.id);
 	int err;
 
 	*i = NULL;
@@ -156,7 +156,7 @@ static int entry_inode(const struct reply *r, const struct dir *d,
 		err = fs_lookup(fs, dir, e->name, i, st);
 		return err == ENOENT ? 0 : err;
 	}
-	err = tree_inode(&fs->tree, renames, &e->id, i);
+	err = tree_inode(&fs->tree, &renames, &e->id, i);
 	if (err == EAGAIN) {
 		err = fs_lookup(fs, dir, e->name, i, st);
 		return err == ENOENT ? 0 : err;

@@ -467,6 +467,22 @@ static int commit_moves(struct renaming *r, const struct side *a,
 	return errmap_errno(err);
 }
 
+/* A rename begins or ends. */
+static void count_rename(struct tree *t, const struct side *a,
+			 const struct side *b)
+{
+	unsigned from = tree_part(buf_slice(&a->g.key));
+	unsigned to = tree_part(buf_slice(&b->g.key));
+
+	if (a->is_dir || b->is_dir) {
+		t->renames++;
+		return;
+	}
+	t->moves[from]++;
+	if (to != from)
+		t->moves[to]++;
+}
+
 static int do_rename(struct tree *t, const struct side *a, const struct side *b,
 		     enum tree_rename_how how)
 {
@@ -475,7 +491,7 @@ static int do_rename(struct tree *t, const struct side *a, const struct side *b,
 	bool exchange = how == TREE_RENAME_EXCHANGE;
 	int err;
 
-	t->renames++;
+	count_rename(t, a, b);
 	err = follow_side(&r, a, b);
 	if (!err && exchange)
 		err = follow_side(&r, b, a);
@@ -493,7 +509,7 @@ static int do_rename(struct tree *t, const struct side *a, const struct side *b,
 	replaced_fini(t, &x, !err);
 	if (!err)
 		follow_all(&r);
-	t->renames++;
+	count_rename(t, a, b);
 	renaming_fini(&r);
 	return err;
 }

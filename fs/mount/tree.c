@@ -5,11 +5,13 @@
 #include <stdlib.h>
 
 #include "engine/base/error.h"
+#include "engine/base/hash.h"
 #include "fs/mount/tree_impl.h"
 #include "fs/text/errmap.h"
 
 #define MODE_FILE 0644u
 #define MODE_DIR  0755u
+#define SPINS     100u
 
 int64_t tree_now_ns(void)
 {
@@ -33,6 +35,13 @@ void tree_fini(struct tree *t)
 	mutex_fini(&t->names);
 }
 
+static void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#endif
+}
+
 static void wait_begin(const struct tree *t)
 {
 	if (t->o.wait_begin)
@@ -45,10 +54,15 @@ static void wait_end(const struct tree *t)
 		t->o.wait_end(t->o.ctx);
 }
 
+/* Names change in microseconds, mostly: less than it takes to sleep and to be
+ * woken. */
 void tree_lock(struct tree *t)
 {
-	if (mutex_trylock(&t->names))
-		return;
+	for (unsigned i = 0; i < SPINS; i++) {
+		if (mutex_trylock(&t->names))
+			return;
+		relax();
+	}
 	wait_begin(t);
 	mutex_lock(&t->names);
 	wait_end(t);
@@ -458,32 +472,41 @@ static int live_dir_stat(struct tree *t, struct inode *i,
 	return err;
 }
 
-unsigned tree_renames(const struct tree *t)
+unsigned tree_part(struct cairn_slice key)
 {
-	return t->renames;
+	return (unsigned)(hash64(key.data, key.len) % TREE_PARTS);
 }
 
-static bool renamed_since(const struct tree *t, unsigned renames)
+struct tree_renames tree_renames(const struct tree *t, struct cairn_slice key)
 {
-	return renames & 1 || renames != tree_renames(t);
+	unsigned part = tree_part(key);
+
+	return (struct tree_renames){ t->renames, t->moves[part], part };
 }
 
-int tree_inode(struct tree *t, unsigned renames, const struct inode_id *id,
-	       struct inode **out)
+static bool renamed_since(const struct tree *t, const struct tree_renames *r)
+{
+	return r->all & 1 || r->one & 1 || r->all != t->renames ||
+	       r->one != t->moves[r->part];
+}
+
+int tree_inode(struct tree *t, const struct tree_renames *r,
+	       const struct inode_id *id, struct inode **out)
 {
 	int err = inode_get(t->inodes, id, out);
 
 	if (err)
 		return errmap_errno(err);
-	if (id->rev || !renamed_since(t, renames))
+	if (id->rev || !renamed_since(t, r))
 		return 0;
 	inode_unref(t->inodes, *out);
 	*out = NULL;
 	return EAGAIN;
 }
 
+/* *r is what tree_renames() was when the key was known. */
 static int lookup(struct tree *t, struct inode *dir, struct cairn_slice name,
-		  struct inode **out, struct stat *st)
+		  struct tree_renames *r, struct inode **out, struct stat *st)
 {
 	struct keyfile_stat ks;
 	struct tree_target g;
@@ -491,6 +514,7 @@ static int lookup(struct tree *t, struct inode *dir, struct cairn_slice name,
 	struct inode *i = NULL;
 	int err = tree_target(t, dir, name, &g);
 
+	*r = tree_renames(t, buf_slice(&g.key));
 	if (err)
 		return err == EINVAL ? ENOENT : err;
 	err = tree_find(t, dir->rev, &g, &f);
@@ -516,16 +540,18 @@ static int lookup(struct tree *t, struct inode *dir, struct cairn_slice name,
 int tree_lookup(struct tree *t, struct inode *dir, struct cairn_slice name,
 		struct inode **out, struct stat *st)
 {
-	unsigned renames = tree_renames(t);
-	int err = lookup(t, dir, name, out, st);
+	unsigned all = t->renames; /* the directory may be renamed, too */
+	struct tree_renames r;
+	int err = lookup(t, dir, name, &r, out, st);
 
-	if (dir->rev || !renamed_since(t, renames))
+	r.all = all;
+	if (dir->rev || !renamed_since(t, &r))
 		return err;
 	/* The inode may have got the id that it should have lost. */
 	if (!err)
 		inode_unref(t->inodes, *out);
 	tree_lock(t);
-	err = lookup(t, dir, name, out, st);
+	err = lookup(t, dir, name, &r, out, st);
 	tree_unlock(t);
 	return err;
 }

@@ -36,6 +36,15 @@ struct tree_options {
 	void (*wait_end)(void *ctx);
 };
 
+#define TREE_PARTS 64u /* of keys, by hash */
+
+/* What may give an inode a key that it had, or has not yet. */
+struct tree_renames {
+	unsigned all;
+	unsigned one;
+	unsigned part; /* of the key */
+};
+
 struct tree {
 	struct mvcc *m;
 	struct inodes *inodes;
@@ -45,8 +54,11 @@ struct tree {
 	int64_t born_ns;
 	struct mutex names; /* one change of names at a time */
 	/* Renames begun plus renames ended: odd during one. Who finds an inode
-	 * without names looks whether it was the same before and after. */
+	 * without names looks whether it was the same before and after. Of a
+	 * file it is told to those who look for its old or its new key, or one
+	 * of the same part; of a directory, to all. */
 	_Atomic unsigned renames;
+	_Atomic unsigned moves[TREE_PARTS];
 	/* Attributes of keys/ itself, for as long as it is mounted: no key
 	 * could hold them. Guarded by names. */
 	struct keyfile_stat top;
@@ -77,12 +89,12 @@ int tree_lookup(struct tree *t, struct inode *dir, struct cairn_slice name,
 
 /*
  * The inode with that id, with a reference, of an entry of a directory. EAGAIN:
- * something was renamed after tree_renames() was renames, so that the id may be
+ * it was renamed after tree_renames() of its key was r, so that the id may be
  * of the past.
  */
-unsigned tree_renames(const struct tree *t);
-int tree_inode(struct tree *t, unsigned renames, const struct inode_id *id,
-	       struct inode **out);
+struct tree_renames tree_renames(const struct tree *t, struct cairn_slice key);
+int tree_inode(struct tree *t, const struct tree_renames *r,
+	       const struct inode_id *id, struct inode **out);
 
 int tree_getattr(struct tree *t, struct inode *i, struct stat *st);
 

@@ -56,6 +56,9 @@ int tree_inode_of(struct tree *t, int64_t rev, struct tree_target *g,
 int tree_file_of(struct tree *t, struct inode *i, bool have_names,
 		 struct keyfile **out);
 
+/* Of tree.moves: where the renames of a file with that key are counted. */
+unsigned tree_part(struct cairn_slice key);
+
 void tree_lock(struct tree *t);
 void tree_unlock(struct tree *t);
 
