@@ -9,12 +9,11 @@
 
 static struct mvcc_object *object_alloc(struct mvcc *m)
 {
-	struct mvcc_object *o = calloc(1, sizeof(*o));
+	struct mvcc_object *o = malloc(sizeof(*o));
 
 	if (!o)
 		return NULL;
-	o->m = m;
-	o->chunk_size = m->chunk_size;
+	*o = (struct mvcc_object){ .m = m, .chunk_size = m->chunk_size };
 	object_reset_base(o);
 	store_use(m);
 	mutex_lock(&m->objects_mu);

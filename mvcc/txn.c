@@ -23,11 +23,11 @@
 
 int mvcc_txn_new(struct mvcc *m, struct mvcc_txn **out)
 {
-	struct mvcc_txn *t = calloc(1, sizeof(*t));
+	struct mvcc_txn *t = malloc(sizeof(*t));
 
 	if (!t)
 		return error_nomem();
-	t->m = m;
+	*t = (struct mvcc_txn){ .m = m };
 	store_use(m);
 	*out = t;
 	return CAIRN_OK;
@@ -716,14 +716,16 @@ int txn_list_changes(const struct commit *c, struct mvcc_change **out)
 	*out = NULL;
 	if (!c->m->listener.committed)
 		return CAIRN_OK;
-	changes = calloc(c->n, sizeof(*changes));
+	changes = malloc(c->n * sizeof(*changes));
 	if (!changes)
 		return error_nomem();
 	for (size_t i = 0; i < c->n; i++) {
-		changes[i].main = c->main;
-		changes[i].sub = (int32_t)i;
-		changes[i].deleted = c->changes[i].deleted;
-		changes[i].key = c->changes[i].key;
+		changes[i] = (struct mvcc_change){
+			.main = c->main,
+			.sub = (int32_t)i,
+			.deleted = c->changes[i].deleted,
+			.key = c->changes[i].key,
+		};
 	}
 	*out = changes;
 	return CAIRN_OK;

@@ -848,11 +848,12 @@ static int iter_new(struct cairn_db *db, const struct cairn_read_options *o,
 		    const struct cairn_batch *b, struct cairn_iter **out)
 {
 	const struct cairn_read_options defaults = { 0 };
-	struct cairn_iter *it = calloc(1, sizeof(*it));
+	struct cairn_iter *it = malloc(sizeof(*it));
 	int err = CAIRN_OK;
 
 	if (!it)
 		return error_nomem();
+	*it = (struct cairn_iter){ 0 };
 	if (b)
 		err = batch_view_init(&it->batch, b);
 	if (err) {

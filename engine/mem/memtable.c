@@ -862,9 +862,10 @@ int memtable_iter_new(struct memtable *m, struct iter **out)
 
 	if (m->batch)
 		return batch_iter_new(m, out);
-	mi = calloc(1, sizeof(*mi));
+	mi = malloc(sizeof(*mi));
 	if (!mi)
 		return error_nomem();
+	*mi = (struct mem_iter){ 0 };
 	err = memtable_range_dels(m, &mi->set);
 	if (err) {
 		free(mi);

@@ -241,9 +241,10 @@ int inode_get(struct inodes *t, const struct inode_id *id, struct inode **out)
 	*out = inode_find(t, id);
 	if (*out)
 		return CAIRN_OK;
-	made = calloc(1, sizeof(*made));
+	made = malloc(sizeof(*made));
 	if (!made)
 		return error_nomem();
+	*made = (struct inode){ 0 };
 	err = slice_dup(id->id, &made->id);
 	if (err) {
 		free(made);

@@ -161,19 +161,17 @@ static struct mvcc_attrs attrs_of(const struct keyfile_stat *st,
 static int make(struct keyfiles *ks, void *owner, struct cairn_slice key,
 		struct keyfile **out)
 {
-	struct keyfile *kf = calloc(1, sizeof(*kf));
+	struct keyfile *kf = malloc(sizeof(*kf));
 	int err;
 
 	if (!kf)
 		return error_nomem();
+	*kf = (struct keyfile){ .ks = ks, .owner = owner, .refs = 1 };
 	err = slice_dup(key, &kf->key);
 	if (err) {
 		free(kf);
 		return err;
 	}
-	kf->ks = ks;
-	kf->owner = owner;
-	kf->refs = 1;
 	kf->lease = MVCC_LEASE_KEEP;
 	kf->data_due = NEVER;
 	kf->attrs_due = NEVER;

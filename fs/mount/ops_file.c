@@ -64,13 +64,11 @@ static void handle_cancel(struct fs_open *o)
 static struct handle *handle_new(struct fs *fs, struct inode *i,
 				 enum handle_kind kind)
 {
-	struct handle *h = calloc(1, sizeof(*h));
+	struct handle *h = malloc(sizeof(*h));
 
 	if (!h)
 		return NULL;
-	h->kind = kind;
-	h->fd = -1;
-	h->i = i;
+	*h = (struct handle){ .kind = kind, .fd = -1, .i = i };
 	inode_ref(fs->inodes, i);
 	h->open.cancel = handle_cancel;
 	fs_open_add(fs, &h->open, handle_end);

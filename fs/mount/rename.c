@@ -279,7 +279,7 @@ static int follow_side(struct renaming *r, const struct side *a,
 		err = errmap_errno(inodes_below(
 			t->inodes, buf_slice(&a->prefix), key, &list, &n));
 	} else {
-		list = calloc(1, sizeof(struct inode *));
+		list = malloc(sizeof(struct inode *));
 		if (!list)
 			return ENOMEM;
 		tree_live(t, INODE_FILE, key, 0, &list[0], &kf);

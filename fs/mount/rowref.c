@@ -8,13 +8,12 @@
 int rowref_get(struct mvcc *m, struct cairn_slice key, int64_t rev,
 	       struct rowref **out)
 {
-	struct rowref *r = calloc(1, sizeof(*r));
+	struct rowref *r = malloc(sizeof(*r));
 	int err = CAIRN_OK;
 
 	if (!r)
 		return error_nomem();
-	r->m = m;
-	r->refs = 1;
+	*r = (struct rowref){ .m = m, .refs = 1 };
 	if (rev > 0) {
 		err = mvcc_pin(m, rev);
 		if (!err)
