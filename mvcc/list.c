@@ -361,14 +361,16 @@ static int ask_ahead(struct mvcc_list *l, struct cairn_slice name,
 		     struct held_row *record)
 {
 	struct cairn_slice raw;
-	int err = encode_below(l, name, "", &l->plain, &l->scratch);
+	int err = cursor_raw(&l->c, &raw);
 
-	if (!err)
-		err = cursor_raw(&l->c, &raw);
 	if (err)
 		return err;
-	if (!slice_starts_with(raw, buf_slice(&l->scratch)) ||
-	    raw.len == l->scratch.len || raw.data[l->scratch.len] > '/')
+	/* All keys here start with the directory; only NUL is escaped. */
+	slice_advance(&raw, l->c.lower.len);
+	if (name.len && memchr(name.data, '\0', name.len))
+		return probe_dir(l, name, record);
+	if (!slice_starts_with(raw, name) || raw.len == name.len ||
+	    raw.data[name.len] > '/')
 		return CAIRN_NOT_FOUND;
 	return probe_dir(l, name, record);
 }
