@@ -21,7 +21,7 @@ struct inodes {
 	struct inode **by_id;
 	struct inode **by_ino;
 	size_t n_buckets; /* of each; a power of two */
-	size_t n;
+	_Atomic size_t n; /* changed with mu */
 };
 
 static uint64_t mix(uint64_t z)
@@ -172,12 +172,7 @@ void inodes_free(struct inodes *t)
 
 uint64_t inodes_count(struct inodes *t)
 {
-	uint64_t n;
-
-	mutex_lock(&t->mu);
-	n = t->n;
-	mutex_unlock(&t->mu);
-	return n;
+	return t->n;
 }
 
 static struct inode *find_locked(struct inodes *t, uint64_t hash,
@@ -232,14 +227,31 @@ struct inode *inode_find(struct inodes *t, const struct inode_id *id)
 	return i;
 }
 
-int inode_get(struct inodes *t, const struct inode_id *id, struct inode **out)
+/* Found, with a reference. */
+static bool find_open(struct inodes *t, uint64_t hash,
+		      const struct inode_id *id, struct inode **out, bool *open)
+{
+	struct inode *i;
+
+	mutex_lock(&t->mu);
+	i = find_locked(t, hash, id);
+	if (i) {
+		i->n_refs++;
+		*open = i->file;
+	}
+	mutex_unlock(&t->mu);
+	*out = i;
+	return i;
+}
+
+int inode_get_open(struct inodes *t, const struct inode_id *id,
+		   struct inode **out, bool *open)
 {
 	uint64_t hash = hash_id(id);
 	struct inode *i, *made = NULL;
 	int err = CAIRN_OK;
 
-	*out = inode_find(t, id);
-	if (*out)
+	if (find_open(t, hash, id, out, open))
 		return CAIRN_OK;
 	made = malloc(sizeof(*made));
 	if (!made)
@@ -266,11 +278,19 @@ int inode_get(struct inodes *t, const struct inode_id *id, struct inode **out)
 		link_ino(t, i);
 	}
 	i->n_refs++;
+	*open = i->file;
 	mutex_unlock(&t->mu);
 	if (made)
 		destroy(made);
 	*out = i;
 	return CAIRN_OK;
+}
+
+int inode_get(struct inodes *t, const struct inode_id *id, struct inode **out)
+{
+	bool open;
+
+	return inode_get_open(t, id, out, &open);
 }
 
 void inode_ref(struct inodes *t, struct inode *i)
@@ -284,6 +304,15 @@ void inode_remember(struct inodes *t, struct inode *i)
 {
 	mutex_lock(&t->mu);
 	i->n_lookups++;
+	mutex_unlock(&t->mu);
+}
+
+void inode_hand_over(struct inodes *t, struct inode *i)
+{
+	mutex_lock(&t->mu);
+	assert(i->n_refs);
+	i->n_lookups++;
+	i->n_refs--;
 	mutex_unlock(&t->mu);
 }
 
@@ -462,6 +491,23 @@ struct keyfile *inode_file(struct inodes *t, struct inode *i)
 		keyfile_ref(f);
 	mutex_unlock(&t->mu);
 	return f;
+}
+
+struct inode *inode_find_file(struct inodes *t, const struct inode_id *id,
+			      struct keyfile **f)
+{
+	uint64_t hash = hash_id(id);
+	struct inode *i;
+
+	mutex_lock(&t->mu);
+	i = find_locked(t, hash, id);
+	if (i)
+		i->n_refs++;
+	*f = i ? i->file : NULL;
+	if (*f)
+		keyfile_ref(*f);
+	mutex_unlock(&t->mu);
+	return i;
 }
 
 struct keyfile *inode_set_file(struct inodes *t, struct inode *i,

@@ -86,6 +86,9 @@ uint64_t inode_number(struct inodes *t, const struct inode_id *id);
 /* Found or made, with a reference. CAIRN_ENOMEM. */
 MUST_CHECK int inode_get(struct inodes *t, const struct inode_id *id,
 			 struct inode **out);
+/* The same, and whether it has a keyfile. */
+MUST_CHECK int inode_get_open(struct inodes *t, const struct inode_id *id,
+			      struct inode **out, bool *open);
 /* Found, with a reference, or NULL. */
 struct inode *inode_find(struct inodes *t, const struct inode_id *id);
 void inode_ref(struct inodes *t, struct inode *i);
@@ -95,6 +98,8 @@ void inode_unref(struct inodes *t, struct inode *i);
 /* The kernel learned of i once more; or it forgot n times. */
 void inode_remember(struct inodes *t, struct inode *i);
 void inode_forget(struct inodes *t, struct inode *i, uint64_t n);
+/* inode_remember() and inode_unref(): i is the kernel's from here on. */
+void inode_hand_over(struct inodes *t, struct inode *i);
 
 /* The id of now in memory of its own; inode_where_fini() frees it. */
 struct inode_where {
@@ -138,6 +143,9 @@ MUST_CHECK int inodes_below(struct inodes *t, struct cairn_slice prefix,
  * takes it away again when nobody but the inode refers to it.
  */
 struct keyfile *inode_file(struct inodes *t, struct inode *i);
+/* inode_find(), and inode_file() of what was found, into *f. */
+struct inode *inode_find_file(struct inodes *t, const struct inode_id *id,
+			      struct keyfile **f);
 struct keyfile *inode_set_file(struct inodes *t, struct inode *i,
 			       struct keyfile *f, const struct inode_where *w);
 void inode_drop_file(struct inodes *t, struct inode *i);

@@ -585,11 +585,10 @@ static void reply_entry(const struct op *op, struct inode *i,
 	struct fuse_entry_param e;
 
 	fs_fill_entry(fs, i, st, &e);
-	inode_remember(fs->inodes, i);
+	inode_hand_over(fs->inodes, i);
 	/* Nobody waits any more: then the kernel did not learn of it. */
 	if (fuse_reply_entry(op->req, &e))
 		inode_forget(fs->inodes, i, 1);
-	inode_unref(fs->inodes, i);
 	update_inodes(fs);
 	op_end(op, 0);
 }

@@ -145,6 +145,7 @@ static int entry_inode(const struct reply *r, const struct dir *d,
 	struct fs *fs = r->op->fs;
 	struct inode *dir = r->dir;
 	struct tree_renames renames = tree_renames(&fs->tree, e->id.id);
+	bool open;
 	int err;
 
 	*i = NULL;
@@ -156,26 +157,19 @@ static int entry_inode(const struct reply *r, const struct dir *d,
 		err = fs_lookup(fs, dir, e->name, i, st);
 		return err == ENOENT ? 0 : err;
 	}
-	err = tree_inode(&fs->tree, &renames, &e->id, i);
+	err = tree_inode(&fs->tree, &renames, &e->id, i, &open);
+	/* An open file's attributes are newer than the store's. */
+	if (!err && open && !dir->rev) {
+		inode_unref(fs->inodes, *i);
+		err = EAGAIN;
+	}
 	if (err == EAGAIN) {
+		*i = NULL;
 		err = fs_lookup(fs, dir, e->name, i, st);
 		return err == ENOENT ? 0 : err;
 	}
 	if (err)
 		return err;
-	/* An open file's attributes are newer than the store's. */
-	if (!dir->rev) {
-		struct keyfile *kf = inode_file(fs->inodes, *i);
-
-		if (kf) {
-			keyfile_unref(kf);
-			inode_unref(fs->inodes, *i);
-			err = fs_lookup(fs, dir, e->name, i, st);
-			if (err)
-				*i = NULL;
-			return err == ENOENT ? 0 : err;
-		}
-	}
 	tree_fill_stat(&fs->tree, &e->st, (*i)->st_ino, 0, st);
 	return 0;
 }
@@ -207,8 +201,7 @@ static int add_plus(struct reply *r, const struct dir *d,
 		return 0;
 	}
 	if (i)
-		inode_remember(fs->inodes, i);
-	inode_unref(fs->inodes, i);
+		inode_hand_over(fs->inodes, i);
 	r->used += n;
 	return 1;
 }

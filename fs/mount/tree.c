@@ -104,8 +104,7 @@ void tree_live(struct tree *t, enum inode_kind kind, struct cairn_slice id,
 	struct inode_id want = { kind, 0, id, dir_len };
 	struct keyfile_stat st;
 
-	*i = inode_find(t->inodes, &want);
-	*kf = *i ? inode_file(t->inodes, *i) : NULL;
+	*i = inode_find_file(t->inodes, &want, kf);
 	if (!*kf || keyfile_stat(*kf, &st) || !st.unlinked)
 		return;
 	/* Deleted below while it was open: the name is free of it. */
@@ -491,9 +490,9 @@ static bool renamed_since(const struct tree *t, const struct tree_renames *r)
 }
 
 int tree_inode(struct tree *t, const struct tree_renames *r,
-	       const struct inode_id *id, struct inode **out)
+	       const struct inode_id *id, struct inode **out, bool *open)
 {
-	int err = inode_get(t->inodes, id, out);
+	int err = inode_get_open(t->inodes, id, out, open);
 
 	if (err)
 		return errmap_errno(err);

@@ -91,10 +91,11 @@ int tree_lookup(struct tree *t, struct inode *dir, struct cairn_slice name,
  * The inode with that id, with a reference, of an entry of a directory. EAGAIN:
  * it was renamed after tree_renames() of its key was r, so that the id may be
  * of the past.
+ * *open: it has a keyfile.
  */
 struct tree_renames tree_renames(const struct tree *t, struct cairn_slice key);
 int tree_inode(struct tree *t, const struct tree_renames *r,
-	       const struct inode_id *id, struct inode **out);
+	       const struct inode_id *id, struct inode **out, bool *open);
 
 int tree_getattr(struct tree *t, struct inode *i, struct stat *st);
 
