@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What a name is. Of a revision store, the row cache may know the file and that
- * there is no directory; otherwise one iterator looks for both, since the rows
- * of the key are followed by those of the keys that start with it.
+ * there is no directory, or its record; otherwise one iterator looks for both,
+ * since the rows of the key are followed by those of the keys that start with
+ * it.
  */
 #include <stdlib.h>
 
@@ -51,6 +52,19 @@ static void take_found(struct lookup *l, struct found *f)
 	take_file(l);
 }
 
+/* f is the row of the directory's key, unless it is nothing; it is let go. */
+static void take_record(struct lookup *l, struct found *f)
+{
+	l->e.is_dir = true;
+	if (!f->own || f->row.attrs.type != MVCC_DIR) {
+		found_release(f);
+		return;
+	}
+	l->dir_row = (struct mvcc_pinned_row){ .row = f->row, .own = f->own };
+	l->e.has_dir_row = true;
+	l->e.dir_row = f->row;
+}
+
 /* c is on the first key of the directory. */
 static int take_dir(struct lookup *l)
 {
@@ -59,17 +73,10 @@ static int take_dir(struct lookup *l)
 	struct found f = { 0 };
 	int err = cursor_key(&l->c, &plain);
 
-	l->e.is_dir = true;
 	if (!err && slice_eq(buf_slice(&plain), record))
 		err = cursor_copy_row(&l->c, record, &f);
-	if (!err && f.own && f.row.attrs.type == MVCC_DIR) {
-		l->dir_row =
-			(struct mvcc_pinned_row){ .row = f.row, .own = f.own };
-		l->e.has_dir_row = true;
-		l->e.dir_row = f.row;
-		memset(&f, 0, sizeof(f));
-	}
-	found_release(&f);
+	if (!err)
+		take_record(l, &f);
 	buf_fini(&plain);
 	return err;
 }
@@ -198,6 +205,22 @@ static int look_revision(struct lookup *l)
 	return seek_dir(l, sought);
 }
 
+/* Whether there is a directory, by the row of its own key, if at all. */
+static bool is_dir_known(struct lookup *l, int64_t rev, int *err)
+{
+	struct found f;
+
+	*err = store_find_cached(l->m, buf_slice(&l->key), rev, &f);
+	if (*err < 0)
+		return true;
+	if (*err || !found_live(&f)) {
+		found_release(&f);
+		return false;
+	}
+	take_record(l, &f);
+	return true;
+}
+
 /*
  * All from memory. False when that is not possible; what is not there any more
  * is not either.
@@ -216,7 +239,7 @@ static bool is_known(struct lookup *l, int64_t rev, int *err)
 		return false;
 	if (*err)
 		return true;
-	if (!f.none_below) {
+	if (!f.none_below && !is_dir_known(l, at, err)) {
 		found_release(&f);
 		return false;
 	}
