@@ -33,14 +33,17 @@ struct workers {
 	void *ctx;
 	_Atomic bool stop;
 	_Atomic unsigned since_need; /* requests since a spare was needed */
+	/* Whoever waits is counted before he looks whether the others are
+	 * enough; whoever goes to sleep is counted out before he looks whether
+	 * he is needed. Sequentially consistent, so one of them sees it. */
+	_Atomic unsigned n_active;  /* not asleep; changed with mu */
+	_Atomic unsigned n_waiting; /* of these, from wait_begin to wait_end */
 
 	struct mutex mu;
 	struct cond wake;
 	/* Guarded by mu. */
 	struct list all;
 	unsigned n_all;
-	unsigned n_active;  /* not asleep */
-	unsigned n_waiting; /* of these, between wait_begin and wait_end */
 	unsigned n_asleep;
 	unsigned n_wakes; /* sleepers that are to wake */
 	bool told;        /* ended was called */
@@ -105,8 +108,9 @@ void workers_wait_begin(struct workers *w)
 {
 	if (!self || self->w != w || self->wait_depth++)
 		return;
+	if (++w->n_waiting < w->n_active)
+		return;
 	mutex_lock(&w->mu);
-	w->n_waiting++;
 	if (w->n_active <= w->n_waiting && !w->stop) {
 		w->since_need = 0;
 		start_or_wake(w);
@@ -118,9 +122,17 @@ void workers_wait_end(struct workers *w)
 {
 	if (!self || self->w != w || --self->wait_depth)
 		return;
-	mutex_lock(&w->mu);
 	w->n_waiting--;
-	mutex_unlock(&w->mu);
+}
+
+/* One less takes requests, unless all others wait by now. */
+static bool count_out(struct workers *w)
+{
+	assert_held(&w->mu);
+	if (--w->n_active > w->n_waiting)
+		return true;
+	w->n_active++;
+	return false;
 }
 
 /* Sleep if there are enough others. */
@@ -130,10 +142,9 @@ static void maybe_sleep(struct workers *w, struct fuse_buf *buf)
 	    IDLE_REQUESTS)
 		return;
 	mutex_lock(&w->mu);
-	if (w->n_active - w->n_waiting > w->base && !w->stop) {
+	if (w->n_active > w->n_waiting + w->base && !w->stop && count_out(w)) {
 		free(buf->mem);
 		*buf = (struct fuse_buf){ 0 };
-		w->n_active--;
 		w->n_asleep++;
 		while (!w->n_wakes && !w->stop)
 			cond_wait(&w->wake, &w->mu);
