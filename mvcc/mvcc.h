@@ -265,7 +265,7 @@ void mvcc_changes_free(struct mvcc_changes *c);
  * names. One or two seeks per name, however much lies below it. Pins rev.
  */
 struct mvcc_list;
-/* The rows tell sizes and attributes; in a plain store they have no value. */
+/* The rows tell sizes and attributes; they may have no value. */
 struct mvcc_entry {
 	struct cairn_slice name; /* without '/'; may be empty ("dir//x") */
 	/* The key dir + name exists and is not a directory record. */

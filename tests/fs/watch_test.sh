@@ -345,7 +345,7 @@ grep -q '^{"ts":"[-0-9]*T[0-9:.]*Z","seq":[0-9]*,"event":"open","seconds":' \
 grep -q ',"event":"flush_end","job":[0-9]*,"status":"ok","files_out":1,' \
 	"$top/e1" || fail "no line of a flush: $(tail -3 "$top/e1")"
 check "who comes later has the same" sh -c \
-	'n=$(wc -l <$2); timeout 5 head -n $n $1 | cmp - $2' sh "$E" "$top/e1"
+	'n=$(wc -l <$2); timeout 60 head -n $n $1 | cmp - $2' sh "$E" "$top/e1"
 if command -v python3 >/dev/null; then
 	check "they are JSON, and can be waited for" python3 - "$M" <<'PY'
 import json, os, select, sys
