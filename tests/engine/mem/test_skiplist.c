@@ -142,8 +142,8 @@ START_TEST(nodes_compare_as_internal_keys)
 			fixture_init(&f, 1 << 20);
 		}
 		/* A list of one node: three searches tell the order. */
-		f.arena.used = 8;
-		f.blocks.used = 8;
+		f.arena.used = ARENA_ALIGN;
+		f.blocks.used = ARENA_ALIGN;
 		memset(f.blocks.base, 0, 1024);
 		ck_assert_int_eq(skiplist_init(&f.list, &f.arena, &f.blocks),
 				 CAIRN_OK);
